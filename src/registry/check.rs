@@ -335,7 +335,7 @@ impl Client {
 /// Begins an upload and takes it back.
 async fn check_push(route: &Route) -> Result<String> {
     let response = route.endpoint.fetch(&begin_upload(route), None).await?;
-    cancel_upload(route, response).await;
+    cancel_upload(route, response).await?;
     Ok(format!("into `{}`", route.path))
 }
 
@@ -345,9 +345,13 @@ pub(super) fn begin_upload(Route { path, .. }: &Route) -> ApiRequest {
 }
 
 /// Takes an upload back that has begun with this answer.
-pub(super) async fn cancel_upload(Route { endpoint, path }: &Route, response: Response) {
+///
+/// # Errors
+/// `Registry`: the answer does not say where the upload is, so none could be made.
+pub(super) async fn cancel_upload(Route { endpoint, path }: &Route, response: Response) -> Result<()> {
     let location = header_text(response.headers(), LOCATION);
-    if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), &location).ok()) {
+    let location = location.ok_or_else(|| endpoint.no_location(response.status().as_u16()))?;
+    if let Ok(location) = endpoint.resolve(response.url(), &location) {
         let deleted = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
         if !deleted.is_ok_and(|response| response.status().is_success()) {
             // Harbor's developers may delete nothing: the specification's empty blob ends the
@@ -358,6 +362,7 @@ pub(super) async fn cancel_upload(Route { endpoint, path }: &Route, response: Re
             let _ = endpoint.send(&end.with_bytes(empty)).await;
         }
     }
+    Ok(())
 }
 
 async fn fetch(endpoint: &Endpoint, request: &ApiRequest) -> Result<Response, CheckFailure> {

@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// A client for work that must neither hold a build up nor be shown: it gives up soon and says
-    /// nothing.
+    /// nothing. What this one knows of registries, it need not ask again.
     #[must_use]
     pub(crate) fn in_background(&self) -> Self {
         let mut options = self.0.options.clone();
@@ -150,7 +150,15 @@ impl Client {
         options.retry.attempts = options.retry.attempts.min(2);
         options.retry.connect_timeout = options.retry.connect_timeout.min(Duration::from_secs(5));
         // What nobody sees must not count as told.
-        Self::with_conf(options, self.0.conf.clone(), Warned::default())
+        let client = Self::with_conf(options, self.0.conf.clone(), Warned::default());
+        // Connections are its own, so that nothing else waits for one.
+        let known = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.iter().map(|(place, endpoint)| {
+            let endpoint = endpoint.with(client.0.transport.clone(), client.0.options.progress.clone());
+            (place.clone(), Arc::new(endpoint))
+        });
+        client.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
+        client
     }
 
     /// A client that works as this one does, and stops when `cancel` does, too.

@@ -3,17 +3,17 @@
 //! Invariants: no other host is sent a credential; no redirect leads from https to http.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{Refusal, missing_on_ecr, not_a_registry_hint};
+use super::errors::{Refusal, missing_on_ecr};
 use super::failure::{RequestError, is_decisive};
 use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
@@ -28,7 +28,7 @@ const REDIRECTS: usize = 5;
 pub(crate) const CLOSED_POSTS: u32 = 3;
 
 /// Tries to reach a registry that has never answered: it is rather missing than restarting.
-const FIRST_ATTEMPTS: u32 = 3;
+pub(super) const FIRST_ATTEMPTS: u32 = 3;
 
 /// A registry as it is spoken to.
 pub(crate) struct Endpoint {
@@ -38,13 +38,13 @@ pub(crate) struct Endpoint {
     authority: String,
     insecure: bool,
     /// What to try, in this order, until one answers.
-    schemes: Vec<&'static str>,
-    scheme: OnceLock<&'static str>,
-    pub(super) auth: Authenticator,
-    /// Whether `/v2/` has been asked.
-    discovered: AtomicBool,
+    pub(super) schemes: Vec<&'static str>,
+    pub(super) scheme: OnceLock<&'static str>,
+    pub(super) auth: Arc<Authenticator>,
+    /// Whether `/v2/` lets strangers in, once it has been asked.
+    pub(super) open: OnceLock<bool>,
     /// Held while `/v2/` is asked; how often it was.
-    discovery: tokio::sync::Mutex<u32>,
+    pub(super) discovery: tokio::sync::Mutex<u32>,
     progress: Progress,
     /// The shortest time to an answer, in microseconds; 0: none yet.
     round_trip: AtomicU64,
@@ -64,8 +64,20 @@ pub(crate) struct ApiRequest {
     pub(crate) path: String,
     pub(crate) scope: Scope,
     pub(crate) slow: bool,
+    /// Whether it may be sent without waiting for what `/v2/` says: a read that all else waits for.
+    pub(crate) early: bool,
     /// Which try this is, from 1; for the log.
     pub(crate) attempt: u32,
+}
+
+/// What is known once a registry has been asked.
+pub(super) enum Discovered {
+    /// `/v2/` has told what there is to know.
+    Asked,
+    /// It has answered "not now".
+    NotNow(Response),
+    /// The registry lets strangers in, and this is its answer to the request.
+    Answered(Response),
 }
 
 /// Where a request goes.
@@ -82,7 +94,7 @@ impl ApiRequest {
     pub(crate) fn new(method: Method, path: &str, rest: &str, scope: Scope) -> Self {
         let target = RequestTarget::Path(format!("/v2/{path}/{rest}"));
         let (headers, payload) = Default::default();
-        Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false, attempt: 1 }
+        Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false, early: false, attempt: 1 }
     }
 
     /// As `new`, to a Location.
@@ -126,13 +138,31 @@ impl Endpoint {
             insecure,
             schemes,
             scheme: OnceLock::new(),
-            auth,
-            discovered: AtomicBool::new(false),
+            auth: Arc::new(auth),
+            open: OnceLock::new(),
             discovery: tokio::sync::Mutex::new(0),
             progress,
             round_trip: AtomicU64::new(0),
             warned: Mutex::default(),
             transport,
+        }
+    }
+
+    /// The same registry over other connections: what it has told and its tokens serve here, too.
+    pub(super) fn with(&self, transport: Arc<Transport>, progress: Progress) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            authority: self.authority.clone(),
+            schemes: self.schemes.clone(),
+            scheme: self.scheme.clone(),
+            auth: self.auth.clone(),
+            open: self.open.clone(),
+            discovery: tokio::sync::Mutex::new(0),
+            progress,
+            round_trip: AtomicU64::new(self.round_trip.load(Ordering::Relaxed)),
+            warned: Mutex::default(),
+            transport,
+            ..*self
         }
     }
 
@@ -167,67 +197,6 @@ impl Endpoint {
         self.auth.header(&self.transport, path, scope, None).await
     }
 
-    /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that.
-    /// Some registries challenge only there, and hide everything else from requests without
-    /// credentials (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
-    pub(super) async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
-        if self.discovered.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let mut tries = self.discovery.lock().await;
-        if self.discovered.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let response = self.send_as(&Self::version_check(path), None).await?;
-        *tries += 1;
-        if is_transient(response.status()) && *tries < FIRST_ATTEMPTS {
-            return Ok(Some(response));
-        }
-        self.note_challenge(&response);
-        if let Some(error) = self.not_a_registry(&response) {
-            return Err(RequestError::Permanent(error));
-        }
-        // Read to its end, so that the connection serves again.
-        self.transport.read_error_body(response).await;
-        self.discovered.store(true, Ordering::Release);
-        Ok(None)
-    }
-
-    /// Sends a request without credentials; its status. Takes note of a challenge.
-    pub(crate) async fn ping(&self, request: &ApiRequest) -> Result<StatusCode> {
-        let mut attempt = 1;
-        loop {
-            attempt += 1;
-            match self.transport.unless_cancelled(self.send_as(request, None)).await? {
-                Ok(response) => {
-                    let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
-                    let wait = wait.filter(|_| is_transient(response.status()) && attempt <= FIRST_ATTEMPTS);
-                    let Some(wait) = wait else {
-                        self.note_challenge(&response);
-                        return self.not_a_registry(&response).map_or(Ok(response.status()), Err);
-                    };
-                    self.transport.pause_before(attempt, wait, &response.status().to_string(), None).await?;
-                }
-                Err(RequestError::Transient(error)) if attempt <= FIRST_ATTEMPTS => {
-                    let wait = self.transport.policy.delay(attempt, None).unwrap_or_default();
-                    self.transport.pause_before(attempt, wait, &error.to_string(), None).await?;
-                }
-                Err(fault) => return Err(fault.into_error()),
-            }
-        }
-    }
-
-    /// The error of a web page that answers `/v2/`: a server that says yes to everything would seem
-    /// to have all blobs.
-    fn not_a_registry(&self, response: &Response) -> Option<Error> {
-        let page = header_text(response.headers(), CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html"));
-        let known = response.headers().contains_key("docker-distribution-api-version");
-        (response.status().is_success() && page && !known).then(|| {
-            Error::new(ErrorKind::Registry, format!("`{}` answers with a web page: this is not a registry", self.registry))
-                .with_hint(not_a_registry_hint(response.status()))
-        })
-    }
-
     /// Shows a `Warning` header of the registry, once (distribution specification, "Warnings").
     pub(crate) fn warn(&self, header: &str) {
         // 299 - "text"
@@ -239,11 +208,16 @@ impl Endpoint {
 
     /// Sends a request once; again only to answer a challenge. Any status is an answer.
     pub(crate) async fn send(&self, request: &ApiRequest) -> Result<Response, RequestError> {
-        if let Some(not_now) = self.discover(&request.path).await? {
-            return Ok(not_now);
-        }
+        let early = match self.discover_beside(request).await? {
+            Discovered::NotNow(response) => return Ok(response),
+            Discovered::Answered(response) => Some(response),
+            Discovered::Asked => None,
+        };
         let header = self.header(request, None).await?;
-        let response = self.send_as(request, header.as_ref()).await?;
+        let response = match early.filter(|_| header.is_none()) {
+            Some(response) => response,
+            None => self.send_as(request, header.as_ref()).await?,
+        };
         self.note_challenge(&response);
         // ECR's answer to a password that has expired is 403.
         let may_be_expired = self.kind == RegistryKind::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
@@ -304,15 +278,17 @@ impl Endpoint {
         self.error_for(refusal, &request.path, request.scope.writes()).await
     }
 
+    /// The error of an upload that the registry begins without an address.
+    pub(super) fn no_location(&self, status: u16) -> Error {
+        let registry = self.authority();
+        let message = format!("`{registry}` answered {status} to the start of an upload, without the `Location` to send it to");
+        Error::new(ErrorKind::Registry, message)
+            .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
+    }
+
     /// What to do about a POST to ECR that was not answered.
     pub(crate) fn missing_on_ecr(&self, path: &str) -> String {
         missing_on_ecr(&self.registry, path)
-    }
-
-    /// GET `/v2/`: whether this is a registry, and what it asks for (distribution specification,
-    /// "Determining Support").
-    pub(crate) fn version_check(path: &str) -> ApiRequest {
-        ApiRequest { target: RequestTarget::Path("/v2/".into()), ..ApiRequest::new(Method::GET, path, "", Scope::none()) }
     }
 
     /// A Location as the registry means it: relative ones are completed; one that names this host
@@ -344,7 +320,7 @@ impl Endpoint {
         self.url_on(scheme, path)
     }
 
-    fn url_on(&self, scheme: &str, path: &str) -> Result<Url> {
+    pub(super) fn url_on(&self, scheme: &str, path: &str) -> Result<Url> {
         Url::parse(&format!("{scheme}://{}{path}", self.authority))
             .map_err(|error| Error::new(ErrorKind::Usage, format!("`{}` is not a registry", self.registry)).with_source(error))
     }
@@ -414,7 +390,12 @@ impl Endpoint {
     }
 
     /// Sends, and follows redirects: with the credential only to the registry itself.
-    async fn follow(&self, request: &ApiRequest, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
+    pub(super) async fn follow(
+        &self,
+        request: &ApiRequest,
+        mut url: Url,
+        header: Option<&HeaderValue>,
+    ) -> Result<Response, RequestError> {
         for _ in 0..=REDIRECTS {
             let own = self.is_own(&url);
             let mut http_request = HttpRequest {

@@ -58,13 +58,14 @@ impl Endpoint {
     /// accepted from a missing right.
     pub(crate) async fn error_for(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
         let repository = self.repository(path);
-        let asks_for_login = refusal.status == StatusCode::UNAUTHORIZED || self.is_challenged();
+        let unauthorized = refusal.status == StatusCode::UNAUTHORIZED;
+        let asks_for_login = unauthorized || self.is_challenged();
         let about_account = repository.as_ref().is_ok_and(|repository| refusal.is_about_account(self.kind, repository, pushing));
         let error = self.error_of(refusal, path, pushing);
         if !about_account {
             return error;
         }
-        match self.login_state(path).await {
+        match self.login_state(path, unauthorized).await {
             LoginState::Missing if pushing && asks_for_login => not_logged_in(error, &self.registry),
             LoginState::Refused { username, given } => login_refused(error, &self.registry, username.as_deref(), given),
             _ => error,
@@ -83,9 +84,15 @@ impl Endpoint {
         Repository::parse(&format!("{}/{path}", self.registry))
     }
 
-    async fn login_state(&self, path: &str) -> LoginState {
+    /// What is known about the login for `path`; `unauthorized`: it is 401 that refused a request,
+    /// which is about who one is (RFC 9110, 15.5.2).
+    async fn login_state(&self, path: &str, unauthorized: bool) -> LoginState {
         let state = self.auth.login_state(&self.transport, path).await;
         let state = match state {
+            // Where `/v2/` lets everybody in, it tells nothing of a login.
+            LoginState::Untried { username, given, .. } if unauthorized && self.open.get() == Some(&true) => {
+                LoginState::Refused { username, given }
+            }
             LoginState::Untried { header, username, given } => {
                 match self.send_as(&Self::version_check(path), Some(&header)).await {
                     Ok(response) if response.status().is_success() => LoginState::Accepted,

@@ -74,7 +74,7 @@ async fn read_manifest(
     digest: Option<&Digest>,
     task: &Task,
 ) -> Result<PulledManifest> {
-    let request = route.manifest(Method::GET, target, Scope::pull(&route.path));
+    let request = ApiRequest { early: true, ..route.manifest(Method::GET, target, Scope::pull(&route.path)) };
     let response = route.endpoint.fetch(&request, Some(task)).await?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();

@@ -12,6 +12,7 @@ mod children;
 mod client;
 mod copy;
 mod delete;
+mod discovery;
 mod download;
 mod endpoint;
 mod environment;

@@ -54,7 +54,7 @@ impl UploadTrial {
         let request = begin_upload(route);
         let response = route.endpoint.send_with_retry(&request, None).await?;
         match response.status() {
-            status if status.is_success() => cancel_upload(route, response).await,
+            status if status.is_success() => return cancel_upload(route, response).await,
             status if is_transient(status) => {}
             _ => return Err(route.endpoint.response_error(response, &request).await),
         }

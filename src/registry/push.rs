@@ -305,7 +305,16 @@ impl PushState {
         }
         let task = self.task("layer", None);
         let _permit = self.permit(&self.large).await?;
-        self.upload(order, None, BlobSource::Growing(growing), None, session.as_ref(), task).await
+        let upload = self.upload(order, None, BlobSource::Growing(growing.clone()), None, session.as_ref(), task);
+        // The next process may find the layer finished, and then it knows the digest alone: also
+        // where this upload fails before, or is killed in the middle of a chunk.
+        let link = self.unless_cancelled(async {
+            if let (Ok((descriptor, _)), Some(session)) = (growing.complete().await, &session) {
+                let (repository, digest) = (self.repository.to_string(), descriptor.digest.to_string());
+                self.sessions.iter().for_each(|sessions| sessions.link(&repository, &digest, session));
+            }
+        });
+        tokio::join!(upload, link).0
     }
 
     async fn upload(

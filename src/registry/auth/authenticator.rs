@@ -208,6 +208,12 @@ impl Authenticator {
         self.sources.explicit.iter().any(|(name, _)| canonical(name) == canonical(&self.registry))
     }
 
+    /// Whether somebody has logged in to the registry, as far as that is told without asking a
+    /// helper.
+    pub(crate) fn may_have_login(&self) -> bool {
+        self.sources.name(&self.environment, &self.registry)
+    }
+
     async fn lock_credentials(&self) -> tokio::sync::MutexGuard<'_, Credentials> {
         if let Ok(credentials) = self.credentials.try_lock() {
             return credentials;

@@ -93,6 +93,13 @@ impl AuthFile {
         })
     }
 
+    /// Whether a login to `registry`, or to a path there, is stored here or by a helper of its own:
+    /// `docker login` leaves an empty entry where a helper keeps what is secret.
+    pub(crate) fn names(&self, registry: &str) -> bool {
+        let is_there = |key: &String| location(key).split('/').next() == Some(registry);
+        self.auths.keys().any(is_there) || self.cred_helpers.keys().any(is_there)
+    }
+
     /// The helper that `docker login` would store a registry's credential with.
     pub(crate) fn helper_for(&self, registry: &str) -> Option<&str> {
         let for_host = self.cred_helpers.iter().find(|(key, _)| location(key) == registry).map(|(_, helper)| helper);
@@ -235,6 +242,8 @@ mod tests {
         let otherwise = Some(Credential::basic("u", "p"));
         assert_eq!(find(file, "a", "x"), AuthLookup::Helper { helper: "one".into(), otherwise });
         assert_eq!(find(file, "b", "x"), AuthLookup::Helper { helper: "two".into(), otherwise: None });
+        let file = AuthFile::parse(file.as_bytes()).unwrap();
+        assert!(file.names("a") && file.names("b") && !file.names("c"), "a store for all names none");
     }
 
     #[test]

@@ -74,6 +74,17 @@ impl CredentialSources {
         lookup
     }
 
+    /// Whether a credential was given for `registry`, or a file names it; no helper is asked.
+    pub(crate) fn name(&self, environment: &Environment, registry: &str) -> bool {
+        if self.anonymous {
+            return false;
+        }
+        let registry = canonical(registry);
+        // What is wrong with a file is told by who needs it.
+        self.explicit.iter().any(|(name, _)| canonical(name) == registry)
+            || self.files(environment, &mut Vec::new()).iter().any(|(_, file)| file.names(registry))
+    }
+
     fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<(String, AuthFile)> {
         let mut files = Vec::new();
         if let Some(path) = &self.auth_file {
@@ -193,6 +204,9 @@ mod tests {
         }
         sources.anonymous = true;
         assert_eq!(find(&sources, &all, "r.example.com").await, None);
+        assert!(!sources.name(&all, "r.example.com"));
+        sources.anonymous = false;
+        assert!(sources.name(&all, "r.example.com") && !sources.name(&all, "other.example.com"));
     }
 
     #[tokio::test]

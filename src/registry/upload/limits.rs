@@ -26,6 +26,8 @@ pub(crate) struct UploadLimits {
     /// A session cannot be asked where it stands; a chunk that is out of place is answered by 416
     /// with the right offset.
     pub(crate) no_status: bool,
+    /// The shortest chunk that the registry takes, as it has announced it.
+    pub(crate) announced: Option<u64>,
 }
 
 impl UploadLimits {
@@ -41,6 +43,7 @@ impl UploadLimits {
             last_in_put: false,
             ignore_range: false,
             no_status: false,
+            announced: None,
         };
         match kind {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion
@@ -68,6 +71,15 @@ impl UploadLimits {
             // plan).
             RegistryKind::DockerHub | RegistryKind::Quay => Self { max_chunk: chunk.max(64 * MIB), ..plain },
         }
+    }
+
+    /// Takes in the shortest chunk that the registry has announced, if it has
+    /// (`OCI-Chunk-Min-Length`).
+    pub(crate) fn announce(&mut self, least: Option<u64>) {
+        let Some(least) = least else { return };
+        self.announced = Some(least);
+        let Self { chunk_size, start_at, min_chunk, .. } = self;
+        [chunk_size, start_at, min_chunk].into_iter().for_each(|limit| *limit = least.max(*limit));
     }
 }
 

@@ -93,7 +93,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
     let bytes = source(size);
     let mut run = Run { registry: SimulatedRegistry::new(dialect), refused: false, steps: 0, faults: 0 };
     let mut upload = Upload::new(limits.clone(), true);
-    let mut record: Option<(String, u64)> = None;
+    let mut record: Option<(String, u64, Option<u64>)> = None;
     let mut written = growth.min(size);
     let mut faults = faults.iter().copied();
     let mut sizes = ChunkSizes::new(limits, dialect);
@@ -157,11 +157,14 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
                     return run;
                 }
                 upload = match record.clone() {
-                    Some((location, offset)) => Upload::resume(limits.clone(), location, offset),
+                    Some((location, offset, least)) => {
+                        let mut limits = limits.clone();
+                        limits.announce(least);
+                        Upload::resume(limits, location, offset)
+                    }
                     None => Upload::new(limits.clone(), true),
                 };
-                // No record has what the registry answered to the start.
-                (sizes.most, sizes.least) = (None, 0);
+                sizes.most = None;
                 continue;
             }
         };
@@ -169,7 +172,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
             sizes.broken(step, upload.faults());
         }
         run.faults = run.faults.max(upload.faults());
-        record = upload.location().map(|location| (location.to_owned(), upload.recorded_offset()));
+        record = upload.location().map(|location| (location.to_owned(), upload.recorded_offset(), upload.least_chunk()));
         if verdict == Decision::Fail {
             run.refused = true;
             return run;
@@ -239,6 +242,7 @@ fn known(dialect: Dialect, chunk_size: u64, max_chunk: u64, last_in_put: bool) -
         last_in_put,
         ignore_range: matches!(dialect.range, RangeDialect::Stuck),
         no_status: !dialect.knows_status && dialect.names_offset,
+        announced: None,
     }
 }
 

@@ -63,14 +63,6 @@ impl Sender<'_> {
         Some((offset + length, left.min(length)))
     }
 
-    /// The error of an upload that the registry begins without an address.
-    pub(super) fn no_location(&self, status: u16) -> Error {
-        let registry = self.job.route.endpoint.authority();
-        let message = format!("`{registry}` answered {status} to the start of an upload, without the `Location` to send it to");
-        Error::new(ErrorKind::Registry, message)
-            .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
-    }
-
     pub(super) fn head(&self, digest: &Digest) -> ApiRequest {
         let path = &self.job.route.path;
         ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))

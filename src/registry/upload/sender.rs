@@ -62,9 +62,12 @@ pub(crate) struct UploadResult {
 }
 
 /// Uploads one blob; returns when the registry has it.
-pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
+pub(crate) async fn send(mut job: BlobUpload<'_>) -> Result<UploadResult> {
     let mut upload = match job.session.and_then(SessionLock::read) {
-        Some(record) if goes_on(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
+        Some(record) if goes_on(&job, &record).await? => {
+            job.limits.announce(record.least);
+            Upload::resume(job.limits.clone(), record.location, record.offset)
+        }
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
     };
     if let Some(chunk) = job.limiter.chunk() {
@@ -284,7 +287,7 @@ impl Sender<'_> {
                 let decision = self.upload.answered(step, &answer);
                 let nowhere = matches!(step, UploadStep::Start { .. }) && refusal.status.is_success();
                 let error = match nowhere && decision == Decision::Fail {
-                    true => self.no_location(answer.status),
+                    true => self.job.route.endpoint.no_location(answer.status),
                     false => self.error_of(decision, refusal).await,
                 };
                 (decision, error, after)
@@ -450,8 +453,8 @@ impl Sender<'_> {
             return Ok(());
         };
         let (location, offset) = (location.to_owned(), self.upload.recorded_offset());
-        let prefix = self.prefix_digest(offset).await?;
-        session.write(&SessionRecord { location, offset, prefix });
+        let (prefix, least) = (self.prefix_digest(offset).await?, self.upload.least_chunk());
+        session.write(&SessionRecord { location, offset, prefix, least });
         Ok(())
     }
 

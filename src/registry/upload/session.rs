@@ -50,6 +50,9 @@ pub(crate) struct SessionRecord {
     /// the same ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prefix: Option<Digest>,
+    /// The shortest chunk that the registry takes: it says so only when a session begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) least: Option<u64>,
 }
 
 impl Sessions {
@@ -200,7 +203,8 @@ mod tests {
     use super::*;
 
     fn record() -> SessionRecord {
-        SessionRecord { location: "https://r/v2/a/blobs/uploads/1?_state=x".into(), offset: 5, prefix: Some(Digest::of("hello")) }
+        let location = "https://r/v2/a/blobs/uploads/1?_state=x".into();
+        SessionRecord { location, offset: 5, prefix: Some(Digest::of("hello")), least: Some(7) }
     }
 
     #[test]

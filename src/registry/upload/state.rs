@@ -111,6 +111,11 @@ impl Upload {
         if self.reading.guessed { self.before_guess } else { self.offset }
     }
 
+    /// The shortest chunk that the registry takes, as it told when the session began.
+    pub(crate) fn least_chunk(&self) -> Option<u64> {
+        self.limits.announced
+    }
+
     /// Failures since the last progress; the sender gives up when there are too many.
     pub(crate) fn faults(&self) -> u32 {
         self.faults
@@ -221,11 +226,7 @@ impl Upload {
         match response.status {
             201 if mount => self.to(Phase::Done { mounted: true }),
             201 | 202 if response.location.is_some() => {
-                self.location.clone_from(&response.location);
-                let least = response.least.unwrap_or(0);
-                let UploadLimits { chunk_size, start_at, min_chunk, .. } = &mut self.limits;
-                [chunk_size, start_at, min_chunk].into_iter().for_each(|limit| *limit = least.max(*limit));
-                self.preferred = self.preferred.max(self.limits.chunk_size);
+                self.follow(response);
                 (self.offset, self.sent, self.tainted) = (0, 0, false);
                 self.to(Phase::Send)
             }
@@ -255,8 +256,7 @@ impl Upload {
                         return Decision::Fail;
                     }
                     if offset == 0 {
-                        // `0-0` may be one byte that came through: beginning again costs no more
-                        // than that.
+                        // `0-0` may be one byte that came through: it costs no more to begin again.
                         self.restart();
                         return Decision::Continue;
                     }
@@ -472,6 +472,8 @@ impl Upload {
         if response.location.is_some() {
             self.location.clone_from(&response.location);
         }
+        self.limits.announce(response.least);
+        self.preferred = self.preferred.max(self.limits.chunk_size);
     }
 
     fn confirm(&mut self, offset: u64) {

@@ -2,6 +2,9 @@
 //! the registry's least chunk, its warnings, redirects without an end; certificates by folder,
 //! plain HTTP by registries.conf.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::http_server::{Reply, Request, Response, authority};
 use super::memory::{Quirks, Registry};
 use super::testbed::{Service, Testbed, shown_error};
@@ -30,6 +33,34 @@ fn chunks_are_as_long_as_the_registry_wants_them_at_least() {
     let sizes: Vec<_> =
         testbed.server.seen().iter().filter(|request| request.method == "PATCH").map(|request| request.body.len()).collect();
     assert!(sizes.iter().filter(|size| **size >= 7 << 20).count() >= 2, "{sizes:?}");
+}
+
+#[test]
+fn an_upload_that_goes_on_keeps_to_the_least_chunk_that_was_told_when_it_began() {
+    let testbed = testbed(Quirks { least: 7 * MIB, ..Quirks::HUB }).with_file(24 << 20);
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let (broken, mut chunks) = (is_broken.clone(), 0);
+    testbed.service(|service| {
+        service.with_registry = Box::new(move |registry: &mut Registry, request: &Request| {
+            chunks += usize::from(request.method == "PATCH");
+            if request.method == "PATCH" && chunks > 1 && broken.load(Ordering::Relaxed) {
+                return Some(Response::error(403, "DENIED", "out of disk").into());
+            }
+            let Reply::Response(answer) = registry.answer(request) else { return None };
+            let begins = request.method == "POST";
+            Some(if begins { answer.with("OCI-Chunk-Min-Length", (7 * MIB).to_string()) } else { answer }.into())
+        });
+    });
+    assert_eq!(testbed.push(REPOSITORY).code, Some(1));
+    is_broken.store(false, Ordering::Relaxed);
+    testbed.server.forget();
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
+    // The small blobs have sessions of their own, and no PATCH.
+    let seen = testbed.server.seen();
+    let chunks = seen.iter().filter(|request| request.method == "PATCH");
+    let goes_on = |request: &&Request| request.header("content-range").is_some_and(|range| !range.starts_with("0-"));
+    assert!(chunks.clone().count() > 0 && chunks.clone().all(|chunk| goes_on(&chunk)), "it began again: {}", left.err);
 }
 
 #[test]

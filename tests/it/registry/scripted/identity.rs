@@ -12,6 +12,7 @@ use super::http_server::{Reply, Request, Response};
 use super::logins::log_in;
 use super::memory::Quirks;
 use super::testbed::{PASSWORD, Service, Testbed, shown_error};
+use crate::cli::fixture::Left;
 
 const HARBOR: &str = "harbor.example.com";
 const ROBOT: &str = "robot$mp+ci";
@@ -64,6 +65,37 @@ fn a_login_is_tried_although_strangers_may_read() {
             let told = shown_error(&left);
             assert!(told.contains("refuses the login as `me`") && !told.contains("hint: log in"), "{told}");
         }
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_behind_an_open_root_is_told_from_a_missing_right() {
+    // `/v2/` lets anybody in, whatever they show; a push is refused by 401 for who one is and by 403
+    // for what one may.
+    let refused = format!("`{HOST}` refuses the login as `me`: wrong password or token, expired, or disabled");
+    let again = format!("log in again with `mpimg login {HOST}`");
+    let denied = "registry answered 403: DENIED: requested access to the resource is denied".to_owned();
+    for (password, given, path, told, hint) in [
+        (None, false, "mp/nsx", format!("not logged in to `{HOST}`"), format!("log in with `mpimg login {HOST}`")),
+        (Some("wrong"), false, "mp/nsx", refused.clone(), again),
+        (Some("wrong"), true, "mp/nsx", refused, "and the password or token\n".to_owned()),
+        (Some(PASSWORD), false, "mp/locked", denied, "check that the account may push to and pull from `mp/locked`".to_owned()),
+    ] {
+        let mut auth = Auth::new(Scheme::Basic, "me", PASSWORD);
+        auth.public = |_| true;
+        auth.may_push = |repository| repository != "mp/locked";
+        let testbed = Testbed::new(&[HOST], Service::new(Quirks::ZOT, Some(auth)));
+        testbed.service(|service| {
+            service.before_auth = Box::new(|request: &Request| (request.path == "/v2/").then(|| Response::new(200).into()));
+        });
+        let mut command = testbed.mpimg();
+        command.args(["push", "project", "-t", "1", "-r", &format!("{HOST}/{path}")]);
+        match password {
+            Some(password) if given => drop(command.args(["--registry-username", "me", "--registry-password", password])),
+            password => drop(password.map(|password| testbed.file("config.json", &auths(&[(HOST, password)])))),
+        }
+        let shown = shown_error(&testbed.check(Left::of(command.output().unwrap())));
+        assert!(shown.contains(&told) && shown.contains(&hint), "{password:?} {given}: {shown}");
     }
 }
 

@@ -12,6 +12,7 @@ mod checks;
 mod credentials;
 mod dialects;
 mod downloads;
+mod early;
 mod ecr;
 mod harbor;
 pub(crate) mod http_server;

@@ -65,6 +65,9 @@ fn an_upload_that_leads_nowhere_is_said_to() {
     let told = shown_error(&testbed.push(REPOSITORY));
     assert!(told.contains("answered 202 to the start of an upload, without the `Location` to send it to"), "{told}");
     assert!(told.contains("hint: have the proxy before the registry pass the header `Location` on"), "{told}");
+    let checked = testbed.run(&["check", REPOSITORY]);
+    assert_eq!(checked.code, Some(1));
+    assert!(checked.out.contains("✗ push  `registry.example.com` answered 202 to the start of an upload"), "{}", checked.out);
 }
 
 #[test]
