@@ -188,8 +188,11 @@ impl Supervisor {
         }
         // A folder that changes its parent has its `..` rewritten, for which it must be writable.
         let parents = [rustix::fs::fstat(&*old_folder)?, rustix::fs::fstat(&*new_folder)?].map(|stat| inode_of(&stat));
-        if kind(&moved) == FileType::Directory && parents[0] != parents[1] {
-            self.may(&caller.rights, &moved, 2)?;
+        if parents[0] != parents[1] {
+            let exchanged = replaced.filter(|_| flags.contains(RenameFlags::EXCHANGE));
+            for stat in [Some(moved), exchanged].into_iter().flatten().filter(|stat| kind(stat) == FileType::Directory) {
+                self.may(&caller.rights, &stat, 2)?;
+            }
         }
         self.copy_up_entry(&old_folder, without_slash(&old_name))?;
         let mut replaced = replaced;
