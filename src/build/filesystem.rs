@@ -9,6 +9,9 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
+use tokio::task::JoinHandle;
+
 use super::session::Session;
 use super::sink::LayerSink;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,12 +77,19 @@ impl Filesystem {
 
     /// What the stage looks like.
     pub(super) fn tree(&mut self, session: &Session<'_>) -> Result<&Arc<Tree>> {
+        let mut fetching = None;
         while self.indexed < self.layers.len() {
             let layer = &self.layers[self.indexed];
-            if self.will_run && layer.stored_index(session.store)?.is_none() {
-                self.unpack_early(session);
-            }
-            let index = index(session, layer)?;
+            let index = match layer.stored_index(session.store)? {
+                Some(index) => index,
+                None => {
+                    if self.will_run {
+                        self.unpack_early(session);
+                    }
+                    fetching.get_or_insert_with(|| FetchAhead::begin(session, &self.layers[self.indexed..]));
+                    index(session, layer)?
+                }
+            };
             Arc::make_mut(&mut self.tree).apply(&index, self.indexed)?;
             self.indexed += 1;
         }
@@ -132,6 +142,7 @@ impl Filesystem {
     /// `user`: whose step wants them.
     pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
         let isolation = session.isolation()?;
+        let _fetching = FetchAhead::begin(session, &self.layers);
         unpacked_layers(session.store, &self.layers, &isolation.ownership(user), |layer, folder, below| {
             let unpacked = with_tar(session, layer, |tar| {
                 layer.index_beside(session.store, tar, |tar| isolation.unpack_for(user, tar, folder, below, &Limits::default()))
@@ -142,6 +153,7 @@ impl Filesystem {
 
     /// Unpacks the layers from number `from` on over what is in `folder`.
     pub(super) fn unpack_over(&self, session: &Session<'_>, from: usize, folder: &Path) -> Result<()> {
+        let _fetching = FetchAhead::begin(session, &self.layers[from..]);
         for layer in &self.layers[from..] {
             let isolation = session.isolation()?;
             with_tar(session, layer, |tar| {
@@ -199,6 +211,38 @@ fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
         source => session.runtime.block_on(session.store.fetch(source, &layer.descriptor))?,
     };
     layer.open_tar(&path)
+}
+
+/// Fetches layers that will be unpacked while those below them are.
+struct FetchAhead(JoinHandle<()>);
+
+impl FetchAhead {
+    /// How many layers come at once, beside the one that is read as it comes. Docker fetches three
+    /// (dockerd, `max-concurrent-downloads`).
+    const AT_ONCE: usize = 2;
+
+    fn begin(session: &Session<'_>, layers: &[Layer]) -> Self {
+        let is_elsewhere = |layer: &&Layer| {
+            matches!(layer.source, BlobSource::Remote(_)) && session.store.unpacked_paths(&layer.diff_id).is_empty()
+        };
+        let ahead: Vec<Layer> = layers.iter().filter(is_elsewhere).skip(1).cloned().collect();
+        let store = session.store.clone();
+        let fetch = async move {
+            let fetch = |layer: Layer| {
+                let store = store.clone();
+                // What fails here fails again where it is needed, and is told there.
+                async move { drop(store.fetch(&layer.source, &layer.descriptor).await) }
+            };
+            stream::iter(ahead).for_each_concurrent(Self::AT_ONCE, fetch).await;
+        };
+        Self(session.runtime.spawn(fetch))
+    }
+}
+
+impl Drop for FetchAhead {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Gives the uncompressed tar of a layer to `work`, while it comes where it is elsewhere: what

@@ -1,16 +1,20 @@
 //! Large layers over slow connections: read in ranges side by side, and right whatever the server
 //! does with ranges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mpimg::oci::Digest;
+use serde_json::json;
 
-use super::http_server::{Reply, Request, Response};
+use super::http_server::{HttpServer, Reply, Request, Response};
 use super::memory::Quirks;
 use super::testbed::{Service, Testbed, shown_error};
-use crate::cli::fixture::Left;
+use crate::cli::fixture::{Left, write};
+use crate::home::Home;
 use crate::registry::fixture::noise;
+use crate::run;
 
 const HOST: &str = "registry.example.com";
 
@@ -167,4 +171,47 @@ fn layers_go_straight_into_a_layout_and_those_that_came_do_not_come_again() {
     }
     let stored = std::fs::read_dir(testbed.home.store().join("blobs/sha256")).map_or(0, Iterator::count);
     assert_eq!(stored, 0, "the store keeps a copy of what a layout was to have");
+}
+
+#[test]
+fn the_layers_of_a_base_image_come_side_by_side() {
+    let tar = |name: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, &b"base"[..]).unwrap();
+        tar.into_inner().unwrap()
+    };
+    let layers = ["first", "second", "third"].map(tar);
+    let digests = layers.each_ref().map(|layer| Digest::of(layer).to_string());
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": digests}});
+    let config = config.to_string().into_bytes();
+    let described = |bytes: &[u8], media_type: &str| json!({"mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": described(&config, "application/vnd.oci.image.config.v1+json"),
+        "layers": layers.each_ref().map(|layer| described(layer, "application/vnd.oci.image.layer.v1.tar")),
+    });
+    let mut blobs: BTreeMap<String, Vec<u8>> = std::iter::zip(digests.clone(), layers).collect();
+    blobs.insert(Digest::of(&config).to_string(), config);
+    let mut is_second_wanted = false;
+    let server = HttpServer::plain(move |request: &Request| {
+        let blob = request.path.rsplit('/').next().unwrap_or_default();
+        is_second_wanted |= blob == digests[1];
+        Reply::Response(match blob {
+            "" => Response::new(200),
+            "1" => Response::new(200)
+                .with("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+                .with_body(manifest.to_string()),
+            // It comes only once the next one is asked for.
+            blob if blob == digests[0] && !is_second_wanted => Response::new(503).with("Retry-After", "1"),
+            blob => blobs.get(blob).map_or(Response::new(404), |bytes| Response::new(200).with_body(bytes.clone())),
+        })
+    });
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("project")).unwrap();
+    write(&home.path().join("project"), "Dockerfile", &format!("FROM {}/mp/base:1\nCOPY app /app\n", server.address));
+    write(&home.path().join("project"), "app", "app");
+    run(home.mpimg().args(["build", "-q", "project", "--platform", "linux/amd64"]).current_dir(home.path()));
 }
