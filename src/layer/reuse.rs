@@ -83,7 +83,7 @@ impl Waiting {
 
 /// The segments of one layer: those of other layers that come again, and its own.
 pub(super) struct Reuse {
-    source: Arc<dyn BlockSource>,
+    source: Option<Arc<dyn BlockSource>>,
     rule: StampRule,
     pub(super) recorder: SegmentRecorder,
     pub(super) waiting: Option<Waiting>,
@@ -92,14 +92,14 @@ pub(super) struct Reuse {
 }
 
 impl Reuse {
-    pub(super) fn new(source: Arc<dyn BlockSource>, rule: StampRule) -> Self {
+    pub(super) fn new(source: Option<Arc<dyn BlockSource>>, rule: StampRule) -> Self {
         Self { source, rule, recorder: SegmentRecorder::default(), waiting: None, taken: 0 }
     }
 
     /// A segment that may begin with `entry`.
     pub(super) fn find(&self, entry: &PendingEntry) -> Option<Segment> {
-        let mark = entry.mark().filter(|_| entry.header.begins_with_header())?;
-        self.source.segment(mark.first())
+        let source = self.source.as_ref().filter(|_| entry.header.begins_with_header())?;
+        source.segment(entry.mark()?.first())
     }
 
     /// Waits with `entry`, which comes behind a border, for the rest of the segment.
@@ -241,7 +241,7 @@ mod tests {
     fn write(codec: &str, files: &[TestFile], known: Layer, since: i64) -> (Layer, usize) {
         let (opened, seen, codec) = (Arc::new(AtomicUsize::new(0)), Seen::default(), Codec::parse(codec).unwrap());
         let rule = StampRule { device: Some(1), since };
-        let mut writer = LayerWriter::with_blocks(codec, 2, Arc::new(known), seen.clone()).trusting(rule);
+        let mut writer = LayerWriter::with_blocks(codec, 2, Arc::new(known), seen.clone()).trusting(rule, false);
         for file in files {
             if file.number % 16 == 0 {
                 writer.append(&entry(&format!("folder-{:05}", file.number / 16), Kind::Directory)).unwrap();
@@ -414,7 +414,7 @@ mod tests {
         let files = large();
         let source = Arc::new(Changes(fresh("gzip", &files), AtomicUsize::new(0)));
         let rule = StampRule { device: Some(1), since: LATER };
-        let mut writer = LayerWriter::with_blocks(Codec::default(), 1, source, io::sink()).trusting(rule);
+        let mut writer = LayerWriter::with_blocks(Codec::default(), 1, source, io::sink()).trusting(rule, false);
         let mut done = Ok(());
         for file in &files {
             if file.number % 16 == 0 {

@@ -74,10 +74,11 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     /// The same layer; entries whose stamps prove that they are those of a layer of the store take
-    /// their blocks from there, and no file of theirs is opened.
+    /// their blocks from there, and no file of theirs is opened. `is_small`: it is known that there
+    /// is nothing to gain by a look at the layers of the store.
     #[must_use]
-    pub fn trusting(mut self, rule: StampRule) -> Self {
-        self.reuse = self.tar.get_ref().source().map(|source| Reuse::new(source, rule));
+    pub fn trusting(mut self, rule: StampRule, is_small: bool) -> Self {
+        self.reuse = Some(Reuse::new(self.tar.get_ref().source().filter(|_| !is_small), rule));
         self
     }
 

@@ -6,7 +6,7 @@
 //! work of compressing it, and its diff ID decides. Where most files have the times that they had,
 //! some file was changed: the layer is made at once, which copies the blocks of all others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::listing::{Listing, ListingKeys};
 use super::records::{BuildCache, cached, log_miss};
@@ -59,7 +59,7 @@ impl ContextAttempt {
         sources: &[&Source],
         fill: &mut Fill<'_>,
     ) -> Result<StepOutcome> {
-        let work = Work { attempt: self, cache, walk, sources };
+        let work = Work { attempt: self, cache, walk, sources, bytes: Cell::new(None) };
         let Some(miss) = work.take(stage, fill)? else { return Ok(StepOutcome::Cached) };
         if work.take_remote(stage, fill)? {
             return Ok(StepOutcome::Cached);
@@ -86,6 +86,8 @@ struct Work<'w> {
     cache: &'w BuildCache<'w>,
     walk: &'w GuardedWalk<'w>,
     sources: &'w [&'w Source],
+    /// Of all files, where somebody has looked.
+    bytes: Cell<Option<u64>>,
 }
 
 impl Work<'_> {
@@ -101,6 +103,7 @@ impl Work<'_> {
         let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, last.made, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
         let seen = ListingKeys::new(self.attempt.step, listings, i64::MAX);
+        self.bytes.set(Some(seen.bytes));
         let (record, exact) = match seen.exact.as_ref().and_then(|key| self.cache.lookup(key).ok()) {
             Some(record) => (record, None),
             None => {
@@ -149,7 +152,8 @@ impl Work<'_> {
         let session = self.cache.session;
         let listings = self.new_listings();
         let rule = StampRule { device: session.context.device_with_reliable_times(), since: self.attempt.since };
-        let written = fill(stage, session.layer_writer(stage.target)?.trusting(rule), &listings)?;
+        let is_small = self.bytes.get().is_some_and(|bytes| bytes < WORTH_SHARING);
+        let written = fill(stage, session.layer_writer(stage.target)?.trusting(rule, is_small), &listings)?;
         let size = written.as_ref().map_or(0, LayerWriter::position);
         let layer = stage.push_written(session, written)?;
         self.remember(layer.as_ref(), listings)?;

@@ -98,6 +98,8 @@ pub(super) struct ListingKeys {
     pub(super) outline: CacheKey,
     /// `None` where stamps prove nothing.
     pub(super) exact: Option<CacheKey>,
+    /// Bytes of all files.
+    pub(super) bytes: u64,
     /// Whether less than half of the bytes are in files that changed after they were looked at
     /// last.
     pub(super) few_changed: bool,
@@ -119,6 +121,7 @@ impl ListingKeys {
             outline: keys::with(step, "names, sizes and modes of files", &format!("outline {outline}")),
             exact: trusted.then_some(exact),
             few_changed: newer < bytes / 2,
+            bytes,
         }
     }
 }
