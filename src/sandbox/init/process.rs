@@ -223,6 +223,15 @@ pub(super) fn mount_setattr_read_only(mount: &OwnedFd) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Whether a surrounding filter refuses a call of those that `seccomp` asks about.
+pub(super) fn is_refused(call: i64) -> bool {
+    let (none, zero): (libc::c_long, libc::c_long) = (-1, 0);
+    // SAFETY: with these arguments none of them does anything: there is no such descriptor or
+    // process, no path at the address 0, and no range that ends before it begins.
+    let answer = unsafe { libc::syscall(call as libc::c_long, none, zero, zero, zero, zero) };
+    answer < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 /// Installs a system-call filter on this thread without giving up set-id programs; needs
 /// CAP_SYS_ADMIN in its user namespace.
 pub(super) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {

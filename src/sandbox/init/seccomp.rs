@@ -37,7 +37,27 @@ pub(super) fn install() -> Result<(), SetupError> {
     for program in [allowed(arch).map_err(cannot)?, clone3(arch).map_err(cannot)?] {
         process::install_filter(&program).step(step)?;
     }
-    Ok(())
+    install_as_missing()
+}
+
+/// Calls that libc and others replace where the kernel lacks them (ENOSYS), but not where the
+/// filter of a container runtime refuses what it does not know (EPERM): then a shell takes no file
+/// for readable, and apt no signature for valid.
+const REPLACED: [&str; 6] = ["close_range", "epoll_pwait2", "faccessat2", "fchmodat2", "openat2", "pidfd_open"];
+
+/// Has those of them that a surrounding filter refuses fail as if the kernel did not have them. Of
+/// two filters that refuse a call, the younger says with which error (seccomp(2)).
+pub(super) fn install_as_missing() -> Result<(), SetupError> {
+    let cannot = |_| SetupError::new("build the system-call filter", None);
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(cannot)?;
+    let calls =
+        REPLACED.iter().filter_map(|name| seccomp_profile::number_of(arch, name)).filter(|call| process::is_refused(*call));
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (call, Vec::new())).collect();
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let program = compile(rules, refuse(Errno::NOSYS)).map_err(cannot)?;
+    process::install_filter(&program).step(|| "install the system-call filter".into())
 }
 
 /// Calls that only wait until something is on disk.

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use super::plain_users::{ONE_ID, as_user, give};
 use crate::home::Home;
+use crate::run;
 use crate::skip::needs_root;
 
 /// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2),
@@ -42,11 +43,18 @@ const DOCKERFILE: &str = "FROM oci:@BASE@:base AS other\n\
     #!/bin/awk -f\n\
     BEGIN { print \"awk\" >\"/awk\" }\n\
     END\n\
+    COPY readable /readable\n\
+    RUN /readable && rm /readable\n\
     USER aria:games\n\
     RUN id >/tmp/id && test ! -r /token && find / -xdev -type d >/dev/null 2>&1; test -w /dev/null\n\
     USER 1000\n\
     WORKDIR /w\n\
     RUN id -u >own && test ! -w /f && umask >umask && test \"$PWD\" = /w\n";
+
+/// What shells and apt do: libc makes another call where the kernel lacks faccessat2, but not where
+/// that is refused (EPERM).
+const READABLE: &str = "#include <fcntl.h>\n#include <unistd.h>\n\
+    int main(void) { return faccessat(AT_FDCWD, \"/etc/passwd\", R_OK, AT_EACCESS) != 0; }\n";
 
 const fn one(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
@@ -117,6 +125,9 @@ fn try_build(isolation: &str, filter: Option<Vec<libc::sock_filter>>) -> Result<
     fs::create_dir(&context).unwrap();
     fs::write(context.join("file"), "of the project\n").unwrap();
     fs::write(home.path().join("token"), "hunter2").unwrap();
+    fs::write(home.path().join("readable.c"), READABLE).unwrap();
+    let program = context.join("readable");
+    run(Command::new("cc").args(["-static", "-o"]).arg(&program).arg(home.path().join("readable.c")));
     let base = home.path().join("base").display().to_string();
     fs::write(context.join("Dockerfile"), DOCKERFILE.replace("@BASE@", &base)).unwrap();
     give(&home);

@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use super::super::command::Command;
 use super::super::descriptors::pipe;
 use super::super::process::{Fork, die_with_parent, exit_now, fork};
-use super::super::{attended, notify, orphans, ssh};
+use super::super::{attended, notify, orphans, seccomp, ssh};
 use super::credentials::Credentials;
 use super::memory::Memory;
 use super::ptrace::{self, Event, Resume};
@@ -94,6 +94,7 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
                 std::io::copy(&mut &go, &mut std::io::sink()).step(|| "wait for the supervisor".into())?;
                 command.prepare_process()?;
                 rustix::thread::set_no_new_privs(true).step(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+                seccomp::install_as_missing()?;
                 let listener = notify::install_listener(&program).step(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".into())?;
                 send_file(&theirs, listener).step(|| "hand over the system-call filter".into())
             });
