@@ -27,8 +27,11 @@ pub(super) enum ReadyTar {
 pub(super) struct Output<W> {
     pub(super) sink: W,
     pub(super) digest: Hasher,
-    /// Behind skipped blocks, of no meaning until it is known how far it is.
     pub(super) diff_id: Hasher,
+    /// The last blocks were skipped: the diff ID's hash has not taken them in.
+    is_behind: bool,
+    /// Bytes of tar so far.
+    position: u64,
     pub(super) blocks: BlockIndex,
     prefixes: PrefixRecorder,
     /// The number of the block that is written next.
@@ -38,7 +41,16 @@ pub(super) struct Output<W> {
 impl<W: Write> Output<W> {
     pub(super) fn new(sink: W) -> Self {
         let (digest, diff_id) = (Hasher::new(), Hasher::new());
-        Self { sink, digest, diff_id, blocks: BlockIndex::default(), prefixes: PrefixRecorder::default(), next: 0 }
+        Self {
+            sink,
+            digest,
+            diff_id,
+            is_behind: false,
+            position: 0,
+            blocks: BlockIndex::default(),
+            prefixes: PrefixRecorder::default(),
+            next: 0,
+        }
     }
 
     /// Writes the next block; buffers to use again.
@@ -46,20 +58,27 @@ impl<W: Write> Output<W> {
         key.iter().for_each(|key| self.blocks.push(*key, self.digest.length(), &bytes));
         self.digest.update(&bytes);
         let (length, block) = match tar {
+            // Blocks are skipped only up to where it is known how far the hash is: this would be a
+            // mistake of the pipeline, and must not become a wrong diff ID.
+            ReadyTar::Block(_) if self.is_behind => return Err(changed_layer()),
             ReadyTar::Block(block) => {
                 self.diff_id.update(&block);
+                self.position += block.len() as u64;
                 (block.len() as u64, Some(block))
             }
             ReadyTar::Skipped(length, prefix) => {
+                self.position += u64::from(length);
+                self.is_behind = prefix.is_none();
                 if let Some(prefix) = prefix {
-                    self.diff_id = prefix.hasher(&self.digest).ok_or_else(changed_layer)?;
+                    let hasher = prefix.hasher(&self.digest).filter(|hasher| hasher.length() == self.position);
+                    self.diff_id = hasher.ok_or_else(changed_layer)?;
                 }
                 (length.into(), None)
             }
         };
         self.sink.write_all(&bytes).map_err(|error| Error::io("write", "layer", error))?;
         self.next += 1;
-        if key.is_some() && self.prefixes.block(length, bytes.len() as u64) {
+        if key.is_some() && self.prefixes.block(length, bytes.len() as u64) && !self.is_behind {
             let prefix = PrefixRecord::before(self.next, &self.diff_id, &self.digest);
             prefix.into_iter().for_each(|prefix| self.blocks.push_prefix(prefix));
         }
