@@ -29,6 +29,7 @@ mod segments;
 mod sparse;
 mod stamp;
 mod tar;
+mod tar_hash;
 mod tree;
 pub mod unpack;
 mod workers;

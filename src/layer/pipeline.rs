@@ -316,8 +316,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         tracing::debug!(blocks = output.next, copied = self.shared.copied.load(Ordering::Relaxed), "a layer was compressed");
         let size = output.digest.length();
         let media_type = self.shared.codec.compression().layer_media_type();
-        let unpacked_size = output.diff_id.length();
-        let diff_id = DiffId(output.diff_id.finish());
+        let (diff_id, unpacked_size) = self.shared.tar.finish()?;
         let descriptor = Descriptor::new(media_type, output.digest.finish(), size);
         Ok(Finished { descriptor, diff_id, unpacked_size, blocks: output.blocks, sink: output.sink })
     }
@@ -329,6 +328,8 @@ impl<W: Write + Send + 'static> Drop for Pipeline<W> {
         state.closed = true;
         state.waiting.clear();
         drop(state);
+        // A thread may wait for a block that was cleared, or that this one had when it panicked.
+        self.shared.tar.fail();
         self.shared.changed.notify_all();
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; its layer never completes.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::block::{BlockKey, BlockRecord};
 use super::blocks::BlockSource;
 use super::codec::{Codec, Encoder};
-use super::output::{Output, Ready, ReadyTar, changed_layer};
+use super::output::{Output, Ready};
 use super::prefix::PrefixRecord;
+use super::tar_hash::{TarHash, changed_layer};
 use crate::error::{Error, Result};
 
 /// What the threads of a pipeline share.
@@ -19,6 +20,8 @@ pub(super) struct PipelineShared<W> {
     pub(super) source: Option<Arc<dyn BlockSource>>,
     /// How many were not.
     pub(super) copied: AtomicU64,
+    /// The diff ID so far.
+    pub(super) tar: TarHash,
     pub(super) state: Mutex<PipelineState<W>>,
     /// Work has come, room has come, or the end.
     pub(super) changed: Condvar,
@@ -76,7 +79,14 @@ impl<W: Write> PipelineShared<W> {
             failure: None,
             closed: false,
         };
-        Self { codec, source, copied: AtomicU64::new(0), state: Mutex::new(state), changed: Condvar::new() }
+        Self {
+            codec,
+            source,
+            copied: AtomicU64::new(0),
+            tar: TarHash::default(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, PipelineState<W>> {
@@ -110,57 +120,67 @@ impl<W: Write> PipelineShared<W> {
     }
 
     /// Makes the bytes of a block: those that a layer of the store has, or new ones.
-    fn make(&self, encoder: &mut Encoder, from: JobInput, spare: &mut Vec<Vec<u8>>) -> Result<Ready> {
+    fn make(&self, encoder: &mut Encoder, Job { number, from }: Job, spare: &mut Vec<Vec<u8>>) -> Result<Ready> {
         let mut bytes = spare.pop().unwrap_or_default();
         let (layer, record, prefix) = match from {
-            JobInput::Tar { block, alone } => return self.make_from_tar(encoder, block, alone, bytes),
+            JobInput::Tar { block, alone } => {
+                let tar = self.tar.block(number, &block)?;
+                let key = self.make_from_tar(encoder, &block, alone, &mut bytes)?;
+                spare.push(block);
+                return Ok(Ready { key, bytes, tar, expected: None });
+            }
             JobInput::Stored(layer, record) => (layer, record, None),
             JobInput::Same(layer, record, prefix) => (layer, record, Some(prefix)),
         };
-        let is_there = self.source.as_ref().is_some_and(|source| source.read_of(layer, &record, &mut bytes));
-        let tar = match prefix {
-            _ if !is_there => return Err(changed_layer()),
-            Some(prefix) => ReadyTar::Skipped(record.key.length(), prefix),
-            None => {
-                let mut block = spare.pop().unwrap_or_default();
-                if !encoder.decode(&bytes, &record.key, &mut block) {
-                    return Err(changed_layer());
-                }
-                ReadyTar::Block(block)
-            }
-        };
+        if !self.source.as_ref().is_some_and(|source| source.read_of(layer, &record, &mut bytes)) {
+            return Err(changed_layer());
+        }
         self.copied.fetch_add(1, Ordering::Relaxed);
-        Ok(Ready { key: Some(record.key), tar, bytes })
+        let (key, length) = (Some(record.key), record.key.length());
+        if let Some(prefix) = prefix {
+            let tar = self.tar.skip(number, length, prefix.as_deref())?;
+            return Ok(Ready { key, bytes, tar, expected: prefix.map(|prefix| prefix.bytes) });
+        }
+        let mut block = spare.pop().unwrap_or_default();
+        if !encoder.decode(&bytes, &record.key, &mut block) {
+            return Err(changed_layer());
+        }
+        let tar = self.tar.block(number, &block)?;
+        spare.push(block);
+        Ok(Ready { key, bytes, tar, expected: None })
     }
 
-    fn make_from_tar(&self, encoder: &mut Encoder, block: Vec<u8>, alone: bool, mut bytes: Vec<u8>) -> Result<Ready> {
+    fn make_from_tar(&self, encoder: &mut Encoder, block: &[u8], alone: bool, bytes: &mut Vec<u8>) -> Result<Option<BlockKey>> {
         let source = match &self.source {
             Some(source) if !alone => source,
-            _ => {
-                encoder.encode(&block, &mut bytes)?;
-                return Ok(Ready { key: None, tar: ReadyTar::Block(block), bytes });
-            }
+            _ => return encoder.encode(block, bytes).map(|()| None),
         };
-        let key = BlockKey::of(&block);
-        match source.read(&key, &mut bytes) && encoder.is_of(&bytes, &block) {
+        let key = BlockKey::of(block);
+        match source.read(&key, bytes) && encoder.is_of(bytes, block) {
             true => drop(self.copied.fetch_add(1, Ordering::Relaxed)),
-            false => encoder.encode(&block, &mut bytes)?,
+            false => encoder.encode(block, bytes)?,
         }
-        Ok(Ready { key: Some(key), tar: ReadyTar::Block(block), bytes })
+        Ok(Some(key))
     }
 
     /// Makes one block and writes whatever is next in order.
-    pub(super) fn run(&self, encoder: &mut Encoder, Job { number, from }: Job) {
-        let mut spare: Vec<_> = {
-            let spare = &mut self.lock().spare;
-            spare.pop().into_iter().chain(spare.pop()).collect()
-        };
-        let made = self.make(encoder, from, &mut spare);
+    pub(super) fn run(&self, encoder: &mut Encoder, job: Job) {
+        let (number, mut spare) = (job.number, Vec::new());
+        {
+            let state = &mut *self.lock();
+            let buffers = if matches!(job.from, JobInput::Stored(..)) { 2 } else { 1 };
+            spare.extend(state.spare.drain(state.spare.len().saturating_sub(buffers)..));
+        }
+        let made = self.make(encoder, job, &mut spare);
         let mut state = self.lock();
         state.spare.append(&mut spare);
         match made {
             Ok(ready) => drop(state.ready.insert(number, ready)),
-            Err(error) => state.failure = Some(PipelineFailure::New(error)),
+            Err(error) => {
+                // The first one: the others come of it.
+                state.failure.get_or_insert(PipelineFailure::New(error));
+                self.tar.fail();
+            }
         }
         // The thread that holds the output writes; the others leave their block for it and go on
         // compressing.
@@ -173,8 +193,8 @@ impl<W: Write> PipelineShared<W> {
                 state = self.lock();
                 state.under_way -= 1;
                 match written {
-                    Ok(spare) => state.spare.extend(spare),
-                    Err(error) => state.failure = Some(PipelineFailure::New(error)),
+                    Ok(spare) => state.spare.push(spare),
+                    Err(error) => drop(state.failure.get_or_insert(PipelineFailure::New(error))),
                 }
             }
             state.output = Some(output);
@@ -193,6 +213,7 @@ impl<W: Write> Drop for WorkerGuard<'_, W> {
         if std::thread::panicking() {
             let panicked = io::Error::other("a thread that compresses it panicked");
             self.0.lock().failure = Some(PipelineFailure::New(Error::io("write", "layer", panicked)));
+            self.0.tar.fail();
             self.0.changed.notify_all();
         }
     }
