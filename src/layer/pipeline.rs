@@ -26,7 +26,7 @@ use crate::oci::{Descriptor, DiffId, Hasher};
 /// Initial buffer of a block, in bytes; the whole buffer when only hashing.
 const FIRST_ROOM: usize = 64 << 10;
 
-/// More threads than this gain nothing: reading and hashing the tar is one thread's work.
+/// More threads than this gain nothing: the tar is read by one thread and hashed in order.
 const MOST_THREADS: usize = 16;
 
 /// The pipeline: write the tar into it, then [`finish`](Self::finish).
