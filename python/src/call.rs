@@ -25,6 +25,10 @@ const WORKERS: usize = 2;
 /// How often the caller's thread looks whether a signal came.
 pub(crate) const SIGNALS: Duration = Duration::from_millis(100);
 
+/// Bytes of stack of the thread that works for a caller: as much as a program's first thread has.
+/// The operations' futures nest deeply, and without optimisation they need more than 2 MiB.
+const STACK: usize = 8 << 20;
+
 /// Events that may wait for a slow callback; then the work waits for it.
 const EVENTS: usize = 1024;
 
@@ -47,7 +51,7 @@ where
     let cancel = options.cancellation().child_token();
     let mpimg = options.mpimg(Progress::new(forward), cancel.clone());
     // A thread that owns the runtime: after a second Ctrl-C it is left to end by itself.
-    let work = std::thread::spawn(move || {
+    let work = std::thread::Builder::new().stack_size(STACK).spawn(move || {
         let result = runtime.block_on(async { operation(mpimg).await });
         // Whoever no longer waits has been interrupted twice.
         let _ = done.send(Message::Done);
@@ -55,6 +59,7 @@ where
         runtime.shutdown_background();
         result
     });
+    let work = work.map_err(|error| raise(py, &Error::new(ErrorKind::Io, "cannot start threads").with_source(error)))?;
     match deliver(py, &mut events, progress.as_ref(), &cancel) {
         Some(Interruption { exception, at_once: true }) => Err(exception),
         Some(Interruption { exception, at_once: false }) => {

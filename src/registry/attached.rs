@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,8 @@ impl Client {
             let mut names = self.attached_to(repository, std::mem::take(&mut next)).await?;
             // One manifest may stand under several tags.
             names.retain(|name| !(name.1.is_none() && whole.contains(&name.0)) && asked.insert(name.clone()));
-            let reads: Vec<_> = names.into_iter().map(|name| self.pull_one(repository, name)).collect();
+            // On the heap: eight of them on the stack are too much for a thread in a debug build.
+            let reads: Vec<_> = names.into_iter().map(|name| self.pull_one(repository, name).boxed()).collect();
             let mut trees = stream::iter(reads).buffered(PARALLEL);
             while let Some(tree) = trees.try_next().await? {
                 held += tree.manifests().iter().map(|manifest| manifest.bytes.len()).sum::<usize>();
