@@ -26,6 +26,8 @@ fn shown(home: &Home, page: &Path) -> Option<String> {
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--window-size=1200,900",
+        // It draws when it has a size, which comes after it was loaded.
+        "--virtual-time-budget=5000",
         "--dump-dom",
     ]);
     browser.arg(format!("--user-data-dir={}", home.path().join("browser").display())).arg(format!("file://{}", page.display()));

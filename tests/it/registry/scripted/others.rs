@@ -62,7 +62,7 @@ fn ghcr_makes_packages_private_and_the_user_reads_how_to_open_them() {
       ✓ registry  a registry of the distribution API
       ✓ login  credentials are accepted
       ✓ push  into `me/nsx`
-      ✗ anonymous pull  manifest 4ce477ea8221: registry answered 401: UNAUTHORIZED: authentication required
+      ✗ anonymous pull  manifest 4dd051a990d6: registry answered 401: UNAUTHORIZED: authentication required
           hint: on github.com open the package, Package settings, and change its visibility to public
     ");
     let required = testbed.run(&["push", "-q", "project", "-t", "1", "-r", "ghcr.io/me/nsx", "--require-anonymous-pull"]);
