@@ -94,6 +94,11 @@ impl Session<'_> {
         })
     }
 
+    /// Whether a layer is uploaded while it is made.
+    pub(super) fn uploads_early(&self, target: bool) -> bool {
+        target && self.on_layer.is_some()
+    }
+
     /// A layer of which only the diff ID is wanted.
     pub(super) fn hashing_writer(&self) -> LayerWriter<LayerSink> {
         LayerWriter::hashing(LayerSink::closed())

@@ -4,7 +4,8 @@
 //! size, times of change), the layer is the same, and no byte is read. If only names, sizes and
 //! modes are the same, as in a fresh clone, the tar is made and hashed, which is a fraction of the
 //! work of compressing it, and its diff ID decides. Where most files have the times that they had,
-//! some file was changed: the layer is made at once, which copies the blocks of all others.
+//! some file was changed: unless it is uploaded meanwhile, the layer is made at once, which copies
+//! the blocks of all others.
 
 use std::cell::{Cell, RefCell};
 
@@ -110,7 +111,9 @@ impl Work<'_> {
                 let Ok(record) = self.cache.lookup(&seen.outline) else {
                     return Ok(Some(MissReason::FileListChanged));
                 };
-                if seen.few_changed {
+                // A layer that is uploaded while it is made would be sent also if the registry has
+                // it.
+                if seen.few_changed && !session.uploads_early(stage.target) {
                     return Ok(Some(MissReason::FileContentChanged));
                 }
                 let (diff_id, _, listings) = self.hash(stage, fill)?;

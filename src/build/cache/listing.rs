@@ -100,8 +100,8 @@ pub(super) struct ListingKeys {
     pub(super) exact: Option<CacheKey>,
     /// Bytes of all files.
     pub(super) bytes: u64,
-    /// Whether less than half of the bytes are in files that changed after they were looked at
-    /// last.
+    /// Whether files changed after they were looked at last, but those with less than half of the
+    /// bytes.
     pub(super) few_changed: bool,
 }
 
@@ -120,7 +120,7 @@ impl ListingKeys {
         Self {
             outline: keys::with(step, "names, sizes and modes of files", &format!("outline {outline}")),
             exact: trusted.then_some(exact),
-            few_changed: newer < bytes / 2,
+            few_changed: newer > 0 && newer < bytes / 2,
             bytes,
         }
     }
