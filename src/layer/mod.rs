@@ -11,6 +11,8 @@ mod decompress;
 pub mod diff;
 mod entry;
 mod entry_header;
+#[cfg(test)]
+mod fixture;
 mod header_field;
 mod index;
 mod inside;

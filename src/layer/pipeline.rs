@@ -355,27 +355,11 @@ impl<W: Write + Send + 'static> Write for Pipeline<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
+    use super::super::fixture::{Seen, letters};
     use super::super::{BlockKey, PrefixRecord};
     use super::*;
     use crate::error::ErrorKind;
     use crate::oci::Digest;
-
-    /// A sink whose bytes the test can see.
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Seen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// The blocks of one layer, as the store has them.
     struct Known(BlockIndex, Vec<u8>);
@@ -410,21 +394,14 @@ mod tests {
         pipeline.write_all(input).unwrap();
         let shared = Arc::clone(&pipeline.shared);
         let finished = pipeline.finish().unwrap();
-        let bytes = seen.0.lock().unwrap().clone();
+        let bytes = seen.bytes();
         assert_eq!(finished.descriptor.digest, Digest::of(&bytes));
         (bytes, shared.copied.load(Ordering::Relaxed))
     }
 
     #[test]
     fn known_blocks_are_copied_and_the_bytes_are_those_of_a_fresh_layer() {
-        // Half of it is left when it is compressed, so that each block is worth a record, and no
-        // two blocks are the same.
-        let mut state = 1_u32;
-        let letter = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            b'a' + (state >> 28) as u8
-        };
-        let mut input: Vec<u8> = (0..9_000_001).map(letter).collect();
+        let mut input = letters(9_000_001);
         for codec in ["gzip", "zstd"] {
             let (fresh, mut bytes) = run(codec, 1, &input);
             let count = input.len().div_ceil(Codec::parse(codec).unwrap().block_bounds().max) as u64;
@@ -474,7 +451,7 @@ mod tests {
         let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, None, seen.clone());
         pipeline.write_all(input).unwrap();
         let finished = pipeline.finish().unwrap();
-        let bytes = seen.0.lock().unwrap().clone();
+        let bytes = seen.bytes();
         (finished, bytes)
     }
 

@@ -34,24 +34,23 @@ pub trait LateContent: Send {
 pub(super) struct PendingEntry {
     pub(super) entry: Entry,
     pub(super) header: EntryHeader,
+    /// `None`: nothing tells whether the entry is the same another time, or its content is needed.
+    mark: Option<EntryMark>,
     /// `None`: it has no content.
     pub(super) content: Option<Box<dyn LateContent>>,
 }
 
 impl PendingEntry {
     pub(super) fn new(entry: &Entry, content: Option<Box<dyn LateContent>>) -> Result<Self> {
-        Ok(Self { header: EntryHeader::of(entry)?, entry: entry.clone(), content })
-    }
-
-    /// `None`: nothing tells whether the entry is the same another time, or its content is needed.
-    fn mark(&self) -> Option<EntryMark> {
-        match (self.entry.kind.size(), &self.content) {
-            (0, _) => Some(EntryMark::of(&self.header, None)),
-            (_, Some(content)) if !LayerIndex::keeps(&self.entry.path) => {
-                content.stamp().map(|stamp| EntryMark::of(&self.header, Some(&stamp)))
+        let header = EntryHeader::of(entry)?;
+        let mark = match (entry.kind.size(), &content) {
+            (0, _) => Some(EntryMark::of(&header, None)),
+            (_, Some(content)) if !LayerIndex::keeps(&entry.path) => {
+                content.stamp().map(|stamp| EntryMark::of(&header, Some(&stamp)))
             }
             _ => None,
-        }
+        };
+        Ok(Self { entry: entry.clone(), header, mark, content })
     }
 }
 
@@ -65,7 +64,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Takes the next entry, unless the segment is complete or nothing tells of the entry.
     pub(super) fn take(&mut self, entry: PendingEntry) -> Option<PendingEntry> {
-        match entry.mark().filter(|_| self.entries.len() < self.segment.entries()) {
+        match entry.mark.filter(|_| self.entries.len() < self.segment.entries()) {
             Some(mark) => {
                 self.marks.add(&mark);
                 self.entries.push(entry);
@@ -99,7 +98,7 @@ impl Reuse {
     /// A segment that may begin with `entry`.
     pub(super) fn find(&self, entry: &PendingEntry) -> Option<Segment> {
         let source = self.source.as_ref().filter(|_| entry.header.begins_with_header())?;
-        source.segment(entry.mark()?.first())
+        source.segment(entry.mark?.first())
     }
 
     /// Waits with `entry`, which comes behind a border, for the rest of the segment.
@@ -121,7 +120,7 @@ impl Reuse {
     /// Notes that the entry is written at `position` of the tar.
     pub(super) fn note(&mut self, position: u64, entry: &PendingEntry) {
         let stamp = entry.content.as_ref().and_then(|content| content.stamp());
-        let mark = entry.mark().filter(|_| entry.content.is_none() || stamp.is_some_and(|stamp| self.rule.proves(&stamp)));
+        let mark = entry.mark.filter(|_| entry.content.is_none() || stamp.is_some_and(|stamp| self.rule.proves(&stamp)));
         self.recorder.entry(position, entry.header.clone(), mark);
     }
 }
@@ -129,11 +128,12 @@ impl Reuse {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Seek as _, Write};
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{LazyLock, Mutex};
 
     use proptest::prelude::*;
 
+    use super::super::fixture::{Seen, letters};
     use super::super::{BlockIndex, BlockKey, BlockRecord, Codec, Kind, LayerPath, LayerWriter, Metadata, PrefixRecord};
     use super::*;
     use crate::error::{Error, ErrorKind};
@@ -146,16 +146,9 @@ mod tests {
         version: u64,
     }
 
-    /// Text of which about half is left when it is compressed: another part of it for each file.
+    /// Another part of the same text for each file.
     fn content(file: &TestFile) -> Vec<u8> {
-        static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-            let mut state = 1_u32;
-            let letter = |_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                b'a' + (state >> 28) as u8
-            };
-            (0..1_000_003).map(letter).collect()
-        });
+        static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| letters(1_000_003));
         let from = (file.number * 7919 + file.version * 104_729) as usize % TEXT.len();
         let mut content = TEXT[from..].to_vec();
         while content.len() < file.size as usize {
@@ -183,20 +176,6 @@ mod tests {
         }
 
         fn check_unchanged(&self, _: &File) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Seen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
@@ -252,7 +231,7 @@ mod tests {
         }
         let finished = writer.finish().unwrap();
         let index = BlockIndex::from_bytes(&finished.blocks.to_bytes(""), "").unwrap();
-        let bytes = seen.0.lock().unwrap().clone();
+        let bytes = seen.bytes();
         assert_eq!(finished.descriptor.digest, crate::oci::Digest::of(&bytes));
         (Layer { index, bytes, diff_id: finished.diff_id.to_string() }, opened.load(Ordering::Relaxed))
     }

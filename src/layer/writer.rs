@@ -95,8 +95,7 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     /// Ends the tar; its digest.
-    pub fn finish_hash(mut self) -> Result<DiffId> {
-        self.write_waiting()?;
+    pub fn finish_hash(self) -> Result<DiffId> {
         Ok(self.tar.into_inner().map_err(unwrap_io)?.finish_hash())
     }
 
@@ -112,12 +111,18 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
 
     /// Adds an entry that has no content: anything but a file of more than 0 bytes.
     pub fn append(&mut self, entry: &Entry) -> Result<()> {
-        self.offer(PendingEntry::new(entry, None)?)
+        match self.reuse {
+            Some(_) => self.offer(PendingEntry::new(entry, None)?),
+            None => self.write_entry(entry, &EntryHeader::of(entry)?, &mut io::empty()),
+        }
     }
 
     /// Adds a file whose content may not be needed.
     pub fn append_late(&mut self, entry: &Entry, content: Box<dyn LateContent>) -> Result<()> {
-        self.offer(PendingEntry::new(entry, Some(content))?)
+        match self.reuse {
+            Some(_) => self.offer(PendingEntry::new(entry, Some(content))?),
+            None => self.write_late(entry, &EntryHeader::of(entry)?, &*content),
+        }
     }
 
     /// Adds a file with its content, which must be exactly as long as the entry says.
@@ -179,15 +184,19 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
             reuse.recorder.borders(pipeline.borders());
             reuse.note(pipeline.position(), &pending);
         }
-        let PendingEntry { entry, header, content } = pending;
-        match content.filter(|_| entry.kind.size() > 0) {
-            None => self.write_entry(&entry, &header, &mut io::empty()),
-            Some(content) => {
-                let mut file = content.open()?;
-                self.write_entry(&entry, &header, &mut file)?;
-                content.check_unchanged(&file)
-            }
+        match &pending.content {
+            None => self.write_entry(&pending.entry, &pending.header, &mut io::empty()),
+            Some(content) => self.write_late(&pending.entry, &pending.header, &**content),
         }
+    }
+
+    fn write_late(&mut self, entry: &Entry, header: &EntryHeader, content: &dyn LateContent) -> Result<()> {
+        if entry.kind.size() == 0 {
+            return self.write_entry(entry, header, &mut io::empty());
+        }
+        let mut file = content.open()?;
+        self.write_entry(entry, header, &mut file)?;
+        content.check_unchanged(&file)
     }
 
     fn write_entry(&mut self, entry: &Entry, header: &EntryHeader, content: &mut impl Read) -> Result<()> {
@@ -335,26 +344,11 @@ fn unwrap_io(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use proptest::prelude::*;
 
+    use super::super::fixture::Seen;
     use super::super::{Kind, Metadata, read_entries};
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Seen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// An uncompressed layer of these entries; files are full of `x`.
     fn layer(entries: &[Entry]) -> (Vec<u8>, FinishedLayer<Seen>) {
@@ -364,7 +358,7 @@ mod tests {
             writer.append_file(entry, &mut io::repeat(b'x').take(entry.kind.size())).unwrap();
         }
         let finished = writer.finish().unwrap();
-        let bytes = seen.0.lock().unwrap().clone();
+        let bytes = seen.bytes();
         (bytes, finished)
     }
 

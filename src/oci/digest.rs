@@ -240,9 +240,7 @@ impl Hasher {
             State::Sha512(state) => Value::Sha512(state.finalize().into()),
         })
     }
-}
 
-impl Hasher {
     /// The state of the hash, for [`restore`](Self::restore); of SHA-256 alone.
     pub(crate) fn save(&self) -> Option<Vec<u8>> {
         match &self.state {

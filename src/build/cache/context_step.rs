@@ -7,7 +7,7 @@
 //! some file was changed: unless it is uploaded meanwhile, the layer is made at once, which copies
 //! the blocks of all others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use super::listing::{Listing, ListingKeys};
 use super::records::{BuildCache, cached, log_miss};
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::image::Layer;
 use crate::layer::{LayerWriter, StampRule};
 use crate::oci::DiffId;
-use crate::store::{CacheKey, MissReason, now};
+use crate::store::{CacheKey, CacheRecord, MissReason, now};
 
 /// Bytes of a layer of COPY or ADD from which on other machines' work is worth asking for: a
 /// smaller one is made in less time.
@@ -60,22 +60,22 @@ impl ContextAttempt {
         sources: &[&Source],
         fill: &mut Fill<'_>,
     ) -> Result<StepOutcome> {
-        let work = Work { attempt: self, cache, walk, sources, bytes: Cell::new(None) };
+        let mut work = Work { attempt: self, cache, walk, sources, last: None, bytes: None };
         let Some(miss) = work.take(stage, fill)? else { return Ok(StepOutcome::Cached) };
         if work.take_remote(stage, fill)? {
             return Ok(StepOutcome::Cached);
         }
         log_miss(&work.attempt.step, miss);
-        // What an earlier build made of it, while the record still says so.
-        let before = tracing::enabled!(tracing::Level::INFO).then(|| cache.stored_layer(&work.attempt.step)).flatten();
-        let last = cache.lookup(&work.attempt.step).ok().map(|record| record.layer);
         let made = work.make(stage, fill)?;
-        // A file was only touched.
-        if last == Some(made.as_ref().map(cached)) {
-            return Ok(StepOutcome::Cached);
-        }
-        if let (Some(before), Some(made)) = (before, made) {
-            difference::log_first(&before, &made);
+        if let Some(last) = work.last {
+            // A file was only touched.
+            if last.layer == made.as_ref().map(cached) {
+                return Ok(StepOutcome::Cached);
+            }
+            let before = tracing::enabled!(tracing::Level::INFO).then(|| cache.layer(&last)).flatten();
+            if let (Some(before), Some(made)) = (before, made) {
+                difference::log_first(&before, &made);
+            }
         }
         Ok(StepOutcome::Done)
     }
@@ -87,24 +87,27 @@ struct Work<'w> {
     cache: &'w BuildCache<'w>,
     walk: &'w GuardedWalk<'w>,
     sources: &'w [&'w Source],
+    /// What an earlier build made of the step.
+    last: Option<CacheRecord>,
     /// Of all files, where somebody has looked.
-    bytes: Cell<Option<u64>>,
+    bytes: Option<u64>,
 }
 
 impl Work<'_> {
     /// Takes the layer that this machine has, or tells why not.
-    fn take(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<Option<MissReason>> {
+    fn take(&mut self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<Option<MissReason>> {
         let session = self.cache.session;
         // Only a step that was done before is worth a look at all its files.
         let last = match self.cache.lookup(&self.attempt.step) {
             Ok(last) => last,
             Err(miss) => return Ok(Some(miss)),
         };
+        self.last = Some(last.clone());
         let device = session.context.device_with_reliable_times();
         let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, last.made, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
         let seen = ListingKeys::new(self.attempt.step, listings, i64::MAX);
-        self.bytes.set(Some(seen.bytes));
+        self.bytes = Some(seen.bytes);
         let (record, exact) = match seen.exact.as_ref().and_then(|key| self.cache.lookup(key).ok()) {
             Some(record) => (record, None),
             None => {
@@ -155,7 +158,7 @@ impl Work<'_> {
         let session = self.cache.session;
         let listings = self.new_listings();
         let rule = StampRule { device: session.context.device_with_reliable_times(), since: self.attempt.since };
-        let is_small = self.bytes.get().is_some_and(|bytes| bytes < WORTH_SHARING);
+        let is_small = self.bytes.is_some_and(|bytes| bytes < WORTH_SHARING);
         let written = fill(stage, session.layer_writer(stage.target)?.trusting(rule, is_small), &listings)?;
         let size = written.as_ref().map_or(0, LayerWriter::position);
         let layer = stage.push_written(session, written)?;

@@ -225,12 +225,8 @@ impl<'a> BuildCache<'a> {
         }
     }
 
-    /// The layer that this machine has for `key`.
-    pub(super) fn stored_layer(&self, key: &CacheKey) -> Option<Layer> {
-        self.lookup(key).ok().and_then(|record| self.layer(&record))
-    }
-
-    fn layer(&self, record: &CacheRecord) -> Option<Layer> {
+    /// The layer of a record.
+    pub(super) fn layer(&self, record: &CacheRecord) -> Option<Layer> {
         let CachedLayer { diff_id, descriptor } = record.layer.clone()?;
         let source = BlobSource::File(self.session.store.blob_path(&descriptor.digest));
         Some(Layer { diff_id, descriptor, source })

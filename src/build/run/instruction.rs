@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Layer;
 use crate::layer::diff::Original;
 use crate::layer::{Entry, Kind, LayerPath, Node, Tree};
-use crate::sandbox::RootSpec;
+use crate::sandbox::{IsolationKind, RootSpec};
 
 /// Does one RUN.
 pub(in crate::build) fn run(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
@@ -87,7 +87,10 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
         Some(root) => root.snapshot()?,
         None => isolation.snapshot(&spec.root)?,
     };
-    spec.linked = before.baseline().map(|baseline| baseline.linked()).unwrap_or_default();
+    if isolation.kind() == IsolationKind::Emulated {
+        // On chroot nobody can part them.
+        spec.linked = before.baseline().map(|baseline| baseline.linked()).unwrap_or_default();
+    }
     let mut words = LastWords::default();
     let mut hear = |bytes: &[u8]| {
         words.hear(bytes);
