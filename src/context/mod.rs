@@ -18,6 +18,7 @@ mod resolve;
 mod source;
 mod tree;
 mod walk;
+mod walk_ahead;
 
 pub use address::{ContextAddress, GitAddress};
 pub use dockerfile::existing_dockerfile;
@@ -30,6 +31,7 @@ pub use pattern::Patterns;
 pub(crate) use regular::read_regular;
 pub use source::{BuildContext, ContextOptions, Source};
 pub use walk::{Walk, WalkEntry};
+pub use walk_ahead::WalkAhead;
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -31,13 +31,7 @@ impl EntryMark {
     pub(super) fn of(header: &EntryHeader, content: Option<&Stamp>) -> Self {
         let mut hasher = Hasher::new();
         header.update(&mut hasher);
-        if let Some(Stamp { device, inode, size, mtime, ctime }) = content {
-            [*device, *inode, *size].iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-            [mtime, ctime].iter().for_each(|(seconds, nanoseconds)| {
-                hasher.update(&seconds.to_le_bytes());
-                hasher.update(&nanoseconds.to_le_bytes());
-            });
-        }
+        content.iter().for_each(|stamp| stamp.update(&mut hasher));
         Self(hasher.finish_prefix())
     }
 

@@ -1,5 +1,7 @@
 //! What a file system says of a file besides its content.
 
+use crate::oci::Hasher;
+
 /// A file must not have changed for so many seconds before it was looked at: the coarsest times are
 /// whole seconds.
 const SETTLED: i64 = 2;
@@ -19,6 +21,18 @@ pub struct Stamp {
     pub mtime: (i64, u32),
     /// When anything of it was last changed: seconds since 1970, and nanoseconds.
     pub ctime: (i64, u32),
+}
+
+impl Stamp {
+    /// Makes it a part of what `hasher` hashes.
+    pub(crate) fn update(&self, hasher: &mut Hasher) {
+        let Self { device, inode, size, mtime, ctime } = self;
+        [*device, *inode, *size].iter().for_each(|number| hasher.update(&number.to_le_bytes()));
+        [mtime, ctime].iter().for_each(|(seconds, nanoseconds)| {
+            hasher.update(&seconds.to_le_bytes());
+            hasher.update(&nanoseconds.to_le_bytes());
+        });
+    }
 }
 
 /// Which stamps prove that content is what it was.

@@ -67,7 +67,7 @@ impl Listing {
         check: impl Fn(&WalkEntry) -> Result<()>,
     ) -> Result<Self> {
         let mut listing = Self { before, ..Self::new(source, device) };
-        for walked in source.walk(exclude)? {
+        for walked in source.walk(exclude)?.ahead() {
             let walked = walked?;
             check(&walked)?;
             listing.add(&walked);
@@ -83,13 +83,14 @@ impl Listing {
     /// Takes an entry in.
     pub(in crate::build) fn add(&mut self, walked: &WalkEntry) {
         self.field(walked.entry.path.as_bytes());
-        self.field(format!("{:?} {:o}", walked.entry.kind, walked.entry.metadata.mode).as_bytes());
+        let form = postcard::to_stdvec(&(&walked.entry.kind, walked.entry.metadata.mode));
+        self.field(&form.unwrap_or_default());
         let Some(stamp) = walked.stamp() else { return };
         self.newest = self.newest.max(stamp.ctime.0);
         self.bytes += stamp.size;
         self.newer += if stamp.ctime.0 >= self.before { stamp.size } else { 0 };
         self.telling &= self.device == Some(stamp.device);
-        self.exact.update(format!("{stamp:?}").as_bytes());
+        stamp.update(&mut self.exact);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn from_context<'a>(
     let head = target.new_folder.then(|| Ok(LayerItem::made_folder(target.path.clone())));
     let base = target.path.clone();
     let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
-    let entries = source.walk(&rules.exclude)?.map(move |walked| {
+    let entries = source.walk(&rules.exclude)?.ahead().map(move |walked| {
         let walked = walked?;
         check(&walked)?;
         let mut entry = walked.entry.clone();
