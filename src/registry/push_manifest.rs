@@ -1,7 +1,10 @@
 //! Pushing manifests, when everything that they name is in place: what the registry stored is
 //! compared, a blob that it lost sent again, Docker's schema 2 given to a registry that takes
 //! nothing else.
+//!
+//! Invariant: a manifest counts as pushed only if the registry names its digest, or returns its bytes.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +15,11 @@ use reqwest::{Method, StatusCode};
 use super::auth::Scope;
 use super::client::Route;
 use super::endpoint::ApiRequest;
-use super::errors::Refusal;
+use super::errors::{Refusal, not_a_registry_hint};
 use super::manifest::LIMIT;
 use super::push::PushSession;
 use super::schema2;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Digest, MediaType, Tag};
 use crate::progress::{Task, TaskKind};
 
@@ -95,7 +98,7 @@ impl PushSession {
         let own = Digest::of(manifest);
         if !status.is_success() {
             let mut refusal = Refusal::parse(status, &body);
-            let tagged = if refusal.may_be_about_existing_tag() { self.tagged(target).await } else { None };
+            let tagged = if refusal.may_be_about_existing_tag() { self.stored_digest(target, None).await.ok() } else { None };
             let there = tagged == Some(own);
             refusal.tag_exists = tagged.is_some() && !there;
             if there {
@@ -105,21 +108,40 @@ impl PushSession {
             return Ok(Some(refusal).filter(|_| !there));
         }
         match stored.and_then(|text| Digest::parse(&text).ok()) {
-            // With another algorithm there is nothing to compare.
             Some(stored) if stored.algorithm() == own.algorithm() => own
                 .expect(stored)
                 .map(|()| None)
                 .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
-            _ => Ok(None),
+            // With another algorithm there is nothing to compare.
+            Some(_) => Ok(None),
+            None => self.expect_stored(&own, status, task).await.map(|()| None),
         }
     }
 
-    /// The digest of what the registry has under a tag.
-    async fn tagged(&self, tag: &str) -> Option<Digest> {
+    /// Reads back a manifest that the registry has taken without naming its digest, which all known
+    /// registries do: a server that says yes to everything has not kept it.
+    async fn expect_stored(&self, digest: &Digest, status: StatusCode, task: &Task) -> Result<()> {
+        let missing = match self.stored_digest(digest, Some(task)).await {
+            Ok(stored) => digest.expect(stored).err(),
+            Err(error) => match error.kind() {
+                // An account may push and not pull.
+                ErrorKind::Auth => None,
+                ErrorKind::NotFound | ErrorKind::Corrupt => Some(error),
+                _ => return Err(error.wrap("cannot read back the manifest that was pushed")),
+            },
+        };
+        missing.map_or(Ok(()), |cause| {
+            let registry = self.shared.route.endpoint.authority();
+            let message = format!("`{registry}` answered {} to the manifest, but does not have it", status.as_u16());
+            Err(Error::new(ErrorKind::Registry, message).with_hint(not_a_registry_hint(status)).with_source(cause))
+        })
+    }
+
+    /// The digest of what the registry returns for a tag or digest.
+    async fn stored_digest(&self, target: impl fmt::Display, task: Option<&Task>) -> Result<Digest> {
         let route @ Route { endpoint, path } = &self.shared.route;
-        let request = route.manifest(Method::GET, tag, Scope::push(path));
-        let response = endpoint.fetch(&request, None).await.ok()?;
-        let body = endpoint.transport.read_body(response, LIMIT as usize).await.ok()?;
-        Some(Digest::of(&body))
+        let request = route.manifest(Method::GET, target, Scope::push(path));
+        let response = endpoint.fetch(&request, task).await?;
+        Ok(Digest::of(&endpoint.transport.read_body(response, LIMIT as usize).await?))
     }
 }

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use super::auth::{Auth, Scheme};
-use super::http_server::{Request, Response};
+use super::http_server::{Reply, Request, Response};
 use super::memory::Quirks;
 use super::testbed::{PASSWORD, Service, Testbed, shown_error};
 
@@ -84,6 +84,57 @@ fn a_server_that_says_yes_to_everything_is_no_registry() {
     }
     let checked = testbed.run(&["check", REPOSITORY]);
     assert!(checked.out.contains("this is not a registry") && checked.code == Some(1), "{}", checked.out);
+}
+
+#[test]
+fn a_manifest_that_the_registry_does_not_keep_is_not_pushed() {
+    let json = || Response::json(200, &serde_json::json!({}));
+    let unknown = || Response::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    // It says yes to everything; or it forgets.
+    for (status, read, cause) in [(200, json(), "digest mismatch"), (201, unknown(), "registry answered 404: MANIFEST_UNKNOWN")] {
+        let testbed = testbed();
+        testbed.service(|service| {
+            service.after_auth = Box::new(move |request| match (request.method.as_str(), request.path.contains("/manifests/")) {
+                ("PUT", true) => Some(Response::json(status, &serde_json::json!({})).into()),
+                ("GET", true) => Some(read.clone().into()),
+                ("HEAD", false) if status == 200 => Some(json().into()),
+                _ => None,
+            });
+        });
+        let left = testbed.push(REPOSITORY);
+        let told = shown_error(&left);
+        assert_eq!((left.code, left.out.as_str()), (Some(1), ""), "{told}");
+        assert!(told.contains(&format!("`{HOST}` answered {status} to the manifest, but does not have it")), "{told}");
+        assert!(told.contains(cause), "{told}");
+        assert!(told.contains("hint: check the registry's name and port"), "{told}");
+    }
+}
+
+#[test]
+fn a_manifest_is_read_back_only_where_the_registry_does_not_name_its_digest() {
+    for (digest, may_read, reads) in [(true, true, 0), (false, true, 1), (false, false, 1)] {
+        let testbed = testbed();
+        testbed.service(|service| {
+            service.with_registry = Box::new(move |registry, request| {
+                if !request.path.contains("/manifests/") {
+                    return None;
+                }
+                if request.method == "GET" && request.path.contains("sha256:") && !may_read {
+                    return Some(Response::error(403, "DENIED", "no pull").into());
+                }
+                let Reply::Response(mut answer) = registry.answer(request) else { return None };
+                answer.headers.retain(|(name, _)| digest || request.method != "PUT" || name != "Docker-Content-Digest");
+                Some(answer.into())
+            });
+        });
+        let left = testbed.push(REPOSITORY).done();
+        testbed.validate("mp/nsx", &left);
+        let seen = testbed.server.seen();
+        let put = seen.iter().position(|request| request.is("PUT", "/manifests/")).unwrap();
+        let authorized =
+            |request: &&Request| request.is("GET", "/manifests/sha256:") && request.header("authorization").is_some();
+        assert_eq!(seen[put..].iter().filter(authorized).count(), reads, "{digest} {may_read}");
+    }
 }
 
 #[test]
