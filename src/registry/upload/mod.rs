@@ -9,6 +9,7 @@ mod limiter;
 mod limits;
 #[cfg(test)]
 mod model;
+mod phase;
 mod prefix;
 mod range;
 mod requests;

@@ -191,11 +191,12 @@ fn dialects() -> impl Strategy<Value = Dialect> {
     let largest = prop_oneof![3 => Just(None), 1 => (100u64..400, prop_oneof![Just(413u16), Just(416)]).prop_map(Some)];
     let least = prop_oneof![3 => Just(None), 1 => (1u64..400).prop_map(Some)];
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
-    let habits = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
+    let jams = prop::bool::weighted(0.1);
+    let habits = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2), jams);
     let mount = prop_oneof![4 => Just(202u16), 1 => Just(201), 1 => Just(401), 1 => Just(503)];
     (range, flags, largest, habits, least, mount).prop_map(|(range, flags, largest, habits, least, mount)| {
         let (strict, keeps_parts, knows_status, no_patch, ignores_offsets) = flags;
-        let (names_offset, fragile, whole_only, no_empty_put) = habits;
+        let (names_offset, fragile, whole_only, no_empty_put, jams) = habits;
         // What takes neither large requests nor several of them takes nothing.
         let wants_one = no_patch || least.is_some() || whole_only || no_empty_put;
         Dialect {
@@ -209,6 +210,7 @@ fn dialects() -> impl Strategy<Value = Dialect> {
             names_offset,
             least,
             fragile,
+            jams,
             whole_only,
             no_empty_put,
             mount,
@@ -259,9 +261,10 @@ proptest! {
         let limits = known(dialect, chunk, most, last_in_put);
         let run = run(&limits, dialect, size, growth, &faults);
         prop_assert!(!run.refused, "refused after {} steps", run.steps);
-        // A lost request costs two: itself, and the session that is found gone.
+        // A lost request costs two: itself, and the session that is found gone; or three, where the
+        // session has to refuse twice before it is given up.
         let injected = faults.iter().filter(|fault| !matches!(fault, InjectedFault::None)).count();
-        prop_assert!(run.faults as usize <= 2 * injected + 6, "{} faults without progress", run.faults);
+        prop_assert!(run.faults as usize <= (2 + usize::from(dialect.jams)) * injected + 6, "{} faults without progress", run.faults);
         prop_assert!(run.registry.blob.as_deref() == Some(&source(size)[..]), "no blob after {} steps", run.steps);
     }
 
@@ -309,6 +312,19 @@ fn a_status_that_counts_is_understood_after_any_lost_answer() {
             let run = run(&known(dialect, 100, 100, last_in_put), dialect, 450, 450, &faults);
             // An answer to the start that is lost leaves a session without a byte.
             assert_eq!((run.registry.received, run.registry.blob.is_some()), (450, true), "request {lost}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_takes_nothing_after_a_chunk_broke_off_is_given_up_when_it_refuses_twice() {
+    let dialect = Dialect { range: RangeDialect::Counted, jams: true, ..Dialect::PLAIN };
+    for last_in_put in [false, true] {
+        for (at, fault) in (1..6).flat_map(|at| [(at, InjectedFault::Broken(128)), (at, InjectedFault::Killed(128))]) {
+            let mut faults = vec![InjectedFault::None; at];
+            faults.push(fault);
+            let run = run(&known(dialect, 100, 100, last_in_put), dialect, 450, 450, &faults);
+            assert!(run.registry.blob.is_some() && run.registry.sessions <= 2 && run.faults <= 3, "request {at}: {}", run.faults);
         }
     }
 }

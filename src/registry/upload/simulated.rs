@@ -24,6 +24,8 @@ pub(super) struct Dialect {
     pub(super) least: Option<u64>,
     /// A chunk that breaks ends the session: zot, ACR.
     pub(super) fragile: bool,
+    /// Gitea: a part of a chunk that broke off stays uncounted, and each later one gets 500.
+    pub(super) jams: bool,
     /// Takes no second chunk: Google.
     pub(super) whole_only: bool,
     /// Refuses a PUT without bytes: ECR.
@@ -44,6 +46,7 @@ impl Dialect {
         names_offset: false,
         least: None,
         fragile: false,
+        jams: false,
         whole_only: false,
         no_empty_put: false,
         mount: 202,
@@ -74,6 +77,7 @@ pub(super) struct SimulatedSession {
     id: u64,
     bytes: Vec<u8>,
     parts: Vec<u64>,
+    jammed: bool,
 }
 
 impl SimulatedRegistry {
@@ -137,7 +141,7 @@ impl SimulatedRegistry {
             UploadStep::Start { mount: true } if self.dialect.mount != 202 => self.answer(self.dialect.mount),
             UploadStep::Start { .. } => {
                 self.sessions += 1;
-                self.session = Some(SimulatedSession { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
+                self.session = Some(SimulatedSession { id: self.sessions, bytes: Vec::new(), parts: Vec::new(), jammed: false });
                 self.first_chunk = None;
                 UploadResponse { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
             }
@@ -185,7 +189,11 @@ impl SimulatedRegistry {
         if (self.dialect.whole_only && held > 0 && length > 0) || (self.dialect.no_empty_put && put && length == 0) {
             return self.answer(400);
         }
-        if whole || self.dialect.keeps_parts {
+        if session.jammed {
+            return UploadResponse { transient: true, location: None, ..self.answer(500) };
+        }
+        session.jammed = self.dialect.jams && !whole && !body.is_empty();
+        if whole || self.dialect.keeps_parts && !self.dialect.jams {
             session.bytes.extend_from_slice(body);
             session.parts.extend(Some(body.len() as u64).filter(|length| *length > 0));
             self.received += body.len() as u64;

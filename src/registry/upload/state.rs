@@ -4,36 +4,12 @@
 //! It has no clock, network or file, so that it can be tried against any simulated registry.
 
 use super::limits::UploadLimits;
+use super::phase::{Phase, StatusReason};
 use super::range::{StatusNumber, StatusReading, UploadedRange, counts, other_meaning, patched_offset, status_offset};
 use super::step::{Available, Decision, UploadResponse, UploadStep};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Begin {
-        mount: bool,
-    },
-    /// [`StatusReason`]: why the registry is asked decides what its response means.
-    Status(StatusReason),
-    Send,
-    Find {
-        session_gone: bool,
-    },
-    /// The session does not exist: it was cancelled, or ended by a PUT whose response was lost.
-    SessionLost,
-    Done {
-        mounted: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StatusReason {
-    /// A request was lost, or the session is from another process.
-    Lost,
-    /// A chunk was taken, with a `Range` that does not fit.
-    OddRange,
-    /// A chunk was refused as too large or as out of place.
-    Refused,
-}
+/// So often a session may answer 500 after a chunk broke off: once is trouble that passes.
+const JAMS: u32 = 2;
 
 /// An upload of one blob.
 #[derive(Debug, Clone)]
@@ -64,6 +40,8 @@ pub(crate) struct Upload {
     before_guess: u64,
     /// Refusals without a known meaning.
     unexplained_errors: u32,
+    /// How often the session has answered 500 since a chunk broke off, in this process or another.
+    jams: Option<u32>,
 }
 
 impl Upload {
@@ -84,6 +62,7 @@ impl Upload {
             reading: StatusReading { meaning: StatusNumber::Unknown, guessed: false },
             before_guess: 0,
             unexplained_errors: 0,
+            jams: None,
         }
     }
 
@@ -92,7 +71,8 @@ impl Upload {
         let phase = Phase::Status(StatusReason::Lost);
         // How far the other process sent, only the blob's end tells.
         let sent = u64::MAX;
-        Self { phase, location: Some(location), offset, sent, reached: offset, tainted: true, ..Self::new(limits, false) }
+        let location = Some(location);
+        Self { phase, location, offset, sent, reached: offset, tainted: true, jams: Some(0), ..Self::new(limits, false) }
     }
 
     /// Where the session is; `None` if there is none.
@@ -198,6 +178,7 @@ impl Upload {
     pub(crate) fn broken(&mut self, step: UploadStep) -> Decision {
         self.fault();
         if let Some(length) = self.went(step).filter(|length| *length > 0) {
+            self.jams = self.jams.or(Some(0));
             match self.faults {
                 // The link, perhaps.
                 1 => self.preferred = (length / 2).max(self.limits.chunk_size),
@@ -292,6 +273,7 @@ impl Upload {
     fn patched(&mut self, offset: u64, length: u64, response: &UploadResponse) -> Decision {
         match response.status {
             200..=204 => {
+                self.jams = None;
                 self.follow(response);
                 let range = response.range.as_deref().filter(|_| !self.limits.ignore_range).and_then(UploadedRange::parse);
                 match range.map_or(Some(offset + length), |range| patched_offset(range, offset, length)) {
@@ -343,7 +325,7 @@ impl Upload {
             }
             400 => self.unexplained(),
             _ if response.transient => {
-                self.phase = Phase::Find { session_gone: false };
+                self.phase = Phase::Find { session_gone: length > 0 && self.is_jammed(response) };
                 self.pause()
             }
             // Nothing to cut smaller, and no way to begin again with less.
@@ -386,12 +368,25 @@ impl Upload {
             }
             (413, _) if !self.shrink() => Decision::Fail,
             (413, _) => self.to(Phase::Status(StatusReason::Lost)),
+            _ if response.transient && self.is_jammed(response) => {
+                self.fault();
+                self.restart();
+                Decision::Continue
+            }
             _ if response.transient => {
                 self.phase = Phase::Status(StatusReason::Lost);
                 self.pause()
             }
             _ => Decision::Fail,
         }
+    }
+
+    /// Whether the session is lost although its status says that it goes on: Gitea 1.23 keeps the part
+    /// of a chunk that came before the connection broke, does not count it, and answers 500 to all
+    /// that follows (`services/packages/container/blob_uploader.go`, `errOffsetMissmatch`).
+    fn is_jammed(&mut self, response: &UploadResponse) -> bool {
+        self.jams = self.jams.map(|jams| jams + u32::from(response.status == 500));
+        self.jams.is_some_and(|jams| jams >= JAMS)
     }
 
     /// A refusal without a known meaning: a fresh session may help, then everything in one request.
@@ -465,7 +460,7 @@ impl Upload {
 
     fn restart(&mut self) {
         self.phase = Phase::Begin { mount: false };
-        (self.location, self.offset, self.tainted) = (None, 0, false);
+        (self.location, self.offset, self.tainted, self.jams) = (None, 0, false, None);
     }
 
     fn follow(&mut self, response: &UploadResponse) {

@@ -48,6 +48,9 @@ pub(super) struct Quirks {
     pub(super) keeps_partial_chunk: bool,
     /// zot, ACR: a chunk that breaks ends the session.
     pub(super) broken_chunk_ends_session: bool,
+    /// Gitea: the part of a chunk that came before the connection broke stays uncounted, and all that
+    /// follows gets 500.
+    pub(super) broken_chunk_jams_session: bool,
     /// The least bytes of a part that is not the last.
     pub(super) least: u64,
     /// The most bytes of a request, and what is answered to more.
@@ -70,6 +73,7 @@ impl Quirks {
         offset_in_location: true,
         keeps_partial_chunk: true,
         broken_chunk_ends_session: false,
+        broken_chunk_jams_session: false,
         least: 0,
         most: None,
         whole_only: false,
@@ -111,6 +115,14 @@ impl Quirks {
     };
     pub(super) const ZOT: Self =
         Self { books_last_request: false, broken_chunk_ends_session: true, offset_in_location: false, ..Self::HARBOR };
+    pub(super) const GITEA: Self = Self {
+        books_last_request: false,
+        range: Range::Counted,
+        broken_chunk_jams_session: true,
+        keeps_partial_chunk: false,
+        offset_in_location: false,
+        ..Self::HARBOR
+    };
     pub(super) const ACR: Self =
         Self { books_last_request: false, broken_chunk_ends_session: true, most: Some((20 * MIB, 413)), ..Self::HARBOR };
 }
@@ -125,6 +137,7 @@ struct Blob {
 struct Session {
     repository: String,
     bytes: Vec<u8>,
+    jammed: bool,
     first: Option<u64>,
     parts: Vec<u64>,
 }
@@ -334,7 +347,7 @@ impl Registry {
             }
         }
         self.begun += 1;
-        let session = Session { repository: repository.into(), bytes: Vec::new(), first: None, parts: Vec::new() };
+        let session = Session { repository: repository.into(), bytes: Vec::new(), jammed: false, first: None, parts: Vec::new() };
         self.sessions.insert(self.begun, session);
         let range = if self.quirks.range == Range::Quay { "bytes=0--1" } else { "0-0" };
         self.told(202, self.begun, range.into())
@@ -393,6 +406,7 @@ impl Registry {
             takes_empty_put,
             books_last_request,
             broken_chunk_ends_session,
+            broken_chunk_jams_session,
             keeps_partial_chunk,
             chunk_status,
             ..
@@ -409,6 +423,10 @@ impl Registry {
         }
         if whole_only && held > 0 && came > 0 {
             return Response::error(400, "BLOB_UPLOAD_INVALID", "chunked uploads are not supported");
+        }
+        session.jammed |= broken_chunk_jams_session && !request.whole && came > 0;
+        if session.jammed {
+            return Response::new(500);
         }
         if !request.whole {
             match (broken_chunk_ends_session, keeps_partial_chunk) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::auth::{Auth, Scheme};
 use super::http_server::{Reply, Request, Response};
-use super::memory::{Quirks, Range, Registry};
+use super::memory::{Quirks, Registry};
 use super::testbed::{PASSWORD, Service, Testbed, shown_error};
 use crate::cli::fixture::Left;
 
@@ -24,7 +24,7 @@ fn instead(testbed: &Testbed, what: impl FnMut(&mut Registry, &Request) -> Optio
 #[test]
 fn a_registry_whose_status_counts_bytes_is_resumed_after_a_lost_answer() {
     // Gitea: `Range: 0-N` for N bytes on GET, 416 for a chunk at the wrong place.
-    let testbed = testbed(Quirks { range: Range::Counted, offset_in_location: false, ..Quirks::HUB });
+    let testbed = testbed(Quirks::GITEA);
     let mut patches = 0;
     instead(&testbed, move |registry, request| {
         patches += usize::from(request.method == "PATCH");
@@ -37,6 +37,33 @@ fn a_registry_whose_status_counts_bytes_is_resumed_after_a_lost_answer() {
     let left = testbed.push(REPOSITORY).done();
     testbed.validate("mp/nsx", &left);
     assert_eq!(testbed.service(|service| service.registry.sessions_begun()), 3, "a session was lost: {}", left.err);
+}
+
+#[test]
+fn a_session_that_a_broken_chunk_has_jammed_is_given_up_when_it_refuses_twice() {
+    // In a chunk, and in the only request of a small blob.
+    for (method, begun) in [("PATCH", 4), ("PUT", 4)] {
+        let testbed = testbed(Quirks::GITEA);
+        let (mut requests, mut jammed) = (0, None);
+        instead(&testbed, move |registry, request| {
+            let session = request.path.rsplit('/').next().unwrap().to_owned();
+            requests += usize::from(request.is(method, "/blobs/uploads/") && !request.body.is_empty());
+            if requests == 1 && jammed.is_none() {
+                jammed = Some(session);
+                let body = request.body[..request.body.len() / 2].to_vec();
+                registry.answer(&Request { body, whole: false, ..request.clone() });
+                return Some(Reply::Cut);
+            }
+            None
+        });
+        let left = testbed.push(REPOSITORY).done();
+        testbed.validate("mp/nsx", &left);
+        let session = testbed.server.seen().iter().find(|request| request.is(method, "/blobs/uploads/")).unwrap().path.clone();
+        let seen = testbed.server.seen();
+        let sent = |request: &&Request| request.path == session && matches!(request.method.as_str(), "PATCH" | "PUT");
+        assert_eq!(seen.iter().filter(sent).count(), 3, "{}", left.err);
+        assert_eq!(testbed.service(|service| service.registry.sessions_begun()), begun, "{}", left.err);
+    }
 }
 
 #[test]
