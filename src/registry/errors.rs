@@ -26,6 +26,8 @@ pub(crate) struct Refusal {
     pub(crate) entries: Vec<ErrorEntry>,
     /// Whether there is something else under the tag that was to be pushed.
     pub(crate) tag_exists: bool,
+    /// Whether the registry accepts the login: then a right is missing.
+    pub(crate) login_accepted: bool,
     /// The start of an answer that is not in the specification's form.
     text: String,
 }
@@ -77,7 +79,7 @@ impl Refusal {
             true => words().unwrap_or_else(|| if is_json() { String::new() } else { plain(&String::from_utf8_lossy(body)) }),
             false => String::new(),
         };
-        Self { status, entries, tag_exists: false, text }
+        Self { status, entries, tag_exists: false, login_accepted: false, text }
     }
 
     /// What Harbor says of an upload by an account that may not push: a token tells the same
@@ -85,7 +87,13 @@ impl Refusal {
     pub(crate) fn no_right_to_push(path: &str) -> Self {
         let message = format!("the registry's token does not allow to push (repository: {path}, action: push)");
         let entry = ErrorEntry { code: "DENIED".into(), message, detail: Value::Null };
-        Self { status: StatusCode::UNAUTHORIZED, entries: vec![entry], tag_exists: false, text: String::new() }
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            entries: vec![entry],
+            tag_exists: false,
+            login_accepted: false,
+            text: String::new(),
+        }
     }
 
     /// Whether the registry gave this error code.
@@ -317,7 +325,14 @@ fn push_rights_hint(refusal: &Refusal, kind: RegistryKind, repository: &Reposito
                 "check that the AWS identity may push to `{path}` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh"
             )
         }
+        401 if refusal.login_accepted => {
+            format!("give the account the right to push to `{path}`, or log in as another with `mpimg login {registry}`")
+        }
         401 => format!("log in with `mpimg login {registry}`"),
+        // Gitea, GitLab: a user, group or project that does not exist.
+        404 if refusal.entries.is_empty() => {
+            format!("check the name `{registry}/{path}`: many registries want HOST/OWNER/NAME, with an owner that exists")
+        }
         403 => format!("check that the account may push to and pull from `{path}`"),
         _ => return None,
     })

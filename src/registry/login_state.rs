@@ -56,16 +56,18 @@ impl Endpoint {
     /// The error that an error response is, its body read already; `pushing`: the request was to
     /// write. Where the account is what was refused, it tells a missing login and one that is not
     /// accepted from a missing right.
-    pub(crate) async fn error_for(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
+    pub(crate) async fn error_for(&self, mut refusal: Refusal, path: &str, pushing: bool) -> Error {
         let repository = self.repository(path);
         let unauthorized = refusal.status == StatusCode::UNAUTHORIZED;
         let asks_for_login = unauthorized || self.is_challenged();
         let about_account = repository.as_ref().is_ok_and(|repository| refusal.is_about_account(self.kind, repository, pushing));
-        let error = self.error_of(refusal, path, pushing);
         if !about_account {
-            return error;
+            return self.error_of(refusal, path, pushing);
         }
-        match self.login_state(path, unauthorized).await {
+        let state = self.login_state(path, unauthorized).await;
+        refusal.login_accepted = matches!(state, LoginState::Accepted);
+        let error = self.error_of(refusal, path, pushing);
+        match state {
             LoginState::Missing if pushing && asks_for_login => not_logged_in(error, &self.registry),
             LoginState::Refused { username, given } => login_refused(error, &self.registry, username.as_deref(), given),
             _ => error,

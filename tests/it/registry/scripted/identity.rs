@@ -46,6 +46,38 @@ fn harbor_s_missing_login_wrong_login_and_missing_right_are_told_apart() {
 }
 
 #[test]
+fn an_account_without_the_right_and_a_name_without_an_owner_are_told_from_a_missing_login() {
+    // Gitea 1.23, which gives everybody a token and says no more than this.
+    let auth = Auth::new(Scheme::bearer(HOST, "/v2/token", "container_registry"), "me", PASSWORD);
+    let testbed = Testbed::new(&[HOST], Service::new(Quirks::GITEA, Some(auth))).with_login(HOST, "me");
+    testbed.service(|service| {
+        service.after_auth = Box::new(|request: &Request| match request.path.split('/').nth(2) {
+            Some("other") => Some(Response::new(401).with_body("reqPackageAccess\n").into()),
+            Some("nobody") => Some(Response::new(404).with_body("Not found.\n").into()),
+            _ => None,
+        });
+    });
+    for (path, reason, hint) in [
+        (
+            "other/nsx",
+            "registry answered 401: reqPackageAccess",
+            format!("give the account the right to push to `other/nsx`, or log in as another with `mpimg login {HOST}`"),
+        ),
+        (
+            "nobody/nsx",
+            "registry answered 404: Not found.",
+            format!("check the name `{HOST}/nobody/nsx`: many registries want HOST/OWNER/NAME, with an owner that exists"),
+        ),
+    ] {
+        let repository = format!("{HOST}/{path}");
+        let told = shown_error(&testbed.push(&repository));
+        assert!(told.contains(reason) && told.contains(&format!("hint: {hint}")), "{told}");
+        let checked = testbed.run(&["check", &repository]);
+        assert!(checked.out.contains(&format!("✗ push  {reason}")) && checked.out.contains(&hint), "{}", checked.out);
+    }
+}
+
+#[test]
 fn a_login_is_tried_although_strangers_may_read() {
     // zot with anonymous reading: `/v2/` is open, and a wrong login is refused all the same.
     for (token_server, password, right) in
