@@ -69,9 +69,15 @@ impl Mpimg {
     /// source and destination themselves give.
     pub async fn copy(&self, request: CopyRequest) -> Result<CopiedImage> {
         if request.referrers && request.holds_one() {
-            let message = format!("`{}` cannot hold what refers to an image", request.destination);
-            return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
+            let destination = &request.destination;
+            // A name without a transport is one in the local store, also if it begins with a host.
+            let (what, registry) = match destination {
+                Transport::Store(name) if name.registry() != "docker.io" => ("the local store's ", format!("`docker://{name}`")),
+                _ => ("", "a registry".into()),
+            };
+            let hint = format!("leave out {}, or copy to {registry}, `oci:` or `oci-archive:`", Setting::Referrers);
+            let message = format!("{what}`{destination}` cannot hold what refers to an image");
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
         }
         // Uploads are recorded in the store, which must have its form before. Between registries it
         // is not needed otherwise.

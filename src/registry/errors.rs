@@ -239,6 +239,9 @@ fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
     let registry = repository.registry();
     Some(match refusal.status.as_u16() {
         400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
+        401 | 403 if refusal.login_accepted => {
+            format!("check the name `{}`; the account needs the right to pull from it", repository.familiar())
+        }
         401 | 403 => format!(
             "check the name `{}`; if the repository is private, log in with `mpimg login {registry}`",
             repository.familiar()

@@ -2,7 +2,8 @@
 //! compared, a blob that it lost sent again, Docker's schema 2 given to a registry that takes
 //! nothing else.
 //!
-//! Invariant: a manifest counts as pushed only if the registry names its digest, or returns its bytes.
+//! Invariant: a manifest counts as pushed only if the registry names its digest, or returns its
+//! bytes.
 
 use std::fmt;
 use std::time::Duration;

@@ -381,9 +381,9 @@ impl Upload {
         }
     }
 
-    /// Whether the session is lost although its status says that it goes on: Gitea 1.23 keeps the part
-    /// of a chunk that came before the connection broke, does not count it, and answers 500 to all
-    /// that follows (`services/packages/container/blob_uploader.go`, `errOffsetMissmatch`).
+    /// Whether the session is lost although its status says that it goes on: Gitea 1.23 keeps the
+    /// part of a chunk that came before the connection broke, does not count it, and answers 500 to
+    /// all that follows (`services/packages/container/blob_uploader.go`, `errOffsetMissmatch`).
     fn is_jammed(&mut self, response: &UploadResponse) -> bool {
         self.jams = self.jams.map(|jams| jams + u32::from(response.status == 500));
         self.jams.is_some_and(|jams| jams >= JAMS)

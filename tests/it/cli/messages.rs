@@ -124,6 +124,11 @@ fn a_name_that_is_not_there_says_where_to_look() {
     error: there is no image `app:latest` in the local store
     hint: `mpimg images` lists what is there; nothing was removed
     "#);
+    // A host in a name without a transport is no registry.
+    insta::assert_snapshot!(message(&home, ["copy", "--referrers", "oci:there", "harbor.example.com/mp/app:1"]), @r#"
+    error: the local store's `harbor.example.com/mp/app:1` cannot hold what refers to an image
+    hint: leave out `--referrers`, or copy to `docker://harbor.example.com/mp/app:1`, `oci:` or `oci-archive:`
+    "#);
 }
 
 #[test]

@@ -75,6 +75,9 @@ fn an_account_without_the_right_and_a_name_without_an_owner_are_told_from_a_miss
         let checked = testbed.run(&["check", &repository]);
         assert!(checked.out.contains(&format!("✗ push  {reason}")) && checked.out.contains(&hint), "{}", checked.out);
     }
+    let told = shown_error(&testbed.run(&["pull", &format!("{HOST}/other/nsx:1")]));
+    let hint = format!("hint: check the name `{HOST}/other/nsx`; the account needs the right to pull from it");
+    assert!(told.contains(&hint), "{told}");
 }
 
 #[test]
