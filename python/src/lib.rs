@@ -123,6 +123,7 @@ mod _mpimg {
                 }
             };
             let report = mpimg.check_anonymous(&pushed).await;
+            report.expect_stored()?;
             Ok(PushedImage::new(&pushed, &report, sbom, provenance))
         })
     }

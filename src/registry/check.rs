@@ -90,9 +90,27 @@ pub struct AnonymousReport {
     /// What to do in this registry so that everybody can pull; `None` if they can, or it is not a
     /// matter of rights.
     pub hint: Option<String>,
+    /// Why what is returned is not the image that was pushed, or nothing is, where rights are no
+    /// reason.
+    lost: Option<String>,
 }
 
 impl AnonymousReport {
+    fn new() -> Self {
+        Self { items: Vec::new(), pulls: None, hint: None, lost: None }
+    }
+
+    /// Whether the registry returns what it has taken, as far as a pull can tell.
+    ///
+    /// # Errors
+    /// `Registry`: it has no such manifest, or another one under the digest.
+    pub fn expect_stored(&self) -> Result<()> {
+        let Some(cause) = &self.lost else { return Ok(()) };
+        Err(Error::new(ErrorKind::Registry, "the registry has confirmed the push, but does not have the image")
+            .with_hint("ask who runs the registry: servers that share an address must share their storage")
+            .with_source(cause.as_str()))
+    }
+
     /// Whether everything can be pulled.
     pub fn pullable(&self) -> bool {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
@@ -113,6 +131,11 @@ impl AnonymousReport {
         repository: &Repository,
     ) -> Option<Names> {
         let name = format!("manifest {}", digest.short());
+        if let Err(CheckFailure { error, .. }) = &answer
+            && error.kind() == ErrorKind::Corrupt
+        {
+            self.lost = Some(format!("{name}: {}", error.in_one_line()));
+        }
         match answer {
             Ok((names, pulls)) => {
                 self.pulls = self.pulls.or(pulls);
@@ -179,7 +202,7 @@ impl Client {
     /// On Docker Hub no pull is used up: its manifests are only asked for by HEAD, and read with
     /// the credentials.
     pub async fn check_anonymous(&self, repository: &Repository, digest: &Digest) -> AnonymousReport {
-        let mut report = AnonymousReport { items: Vec::new(), pulls: None, hint: None };
+        let mut report = AnonymousReport::new();
         let anybody = self.anonymous();
         let mut seen = BTreeSet::from([*digest]);
         let mut manifests = vec![*digest];
@@ -208,11 +231,17 @@ impl Client {
         let anybody = if open { self.clone() } else { self.anonymous() };
         let known = pushed.blobs.iter().filter(|blob| open && blob.outcome == BlobOutcome::Exists);
         let known = known.map(|blob| blob.descriptor.digest).collect();
-        let mut report = AnonymousReport { items: Vec::new(), pulls: None, hint: None };
+        let mut report = AnonymousReport::new();
         let (manifest, answers) = tokio::join!(
             anybody.anonymous_manifest(self, repository, &pushed.digest),
             anybody.anonymous_blobs(repository, blobs(&names), &known),
         );
+        if let Err(CheckFailure { error, .. }) = &manifest
+            && open
+            && error.kind() == ErrorKind::NotFound
+        {
+            report.lost = Some(format!("manifest {}: {}", pushed.digest.short(), error.in_one_line()));
+        }
         if report.take_manifest(&pushed.digest, manifest, repository).is_some() {
             report.take_blobs(answers, repository);
         }

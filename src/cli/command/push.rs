@@ -183,6 +183,7 @@ impl Push {
             terminal.say(&format!("signed it with the key {}", key.public().fingerprint().short()));
         }
         let report = mpimg.check_anonymous(&done.pushed).await;
+        report.expect_stored()?;
         let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
         done.answer(terminal, report.pullable())?;
         refused

@@ -111,6 +111,30 @@ fn a_manifest_that_the_registry_does_not_keep_is_not_pushed() {
 }
 
 #[test]
+fn a_manifest_that_another_server_behind_the_address_does_not_have_is_not_pushed() {
+    // Two servers with a storage each: pushes reach the one, pulls the other.
+    let old = || Response::json(200, &serde_json::json!({"schemaVersion": 2}));
+    for (login, read, cause) in [
+        (false, Response::error(404, "MANIFEST_UNKNOWN", "manifest unknown"), "registry answered 404: MANIFEST_UNKNOWN"),
+        (false, old(), "digest mismatch"),
+        (true, old(), "digest mismatch"),
+    ] {
+        let testbed = match login {
+            true => testbed(),
+            false => Testbed::new(&[HOST], Service::new(Quirks::HARBOR, None)),
+        };
+        testbed.service(|service| {
+            service.before_auth = Box::new(move |request| request.is("GET", "/manifests/sha256:").then(|| read.clone().into()));
+        });
+        let left = testbed.push(REPOSITORY);
+        let told = shown_error(&left);
+        assert_eq!((left.code, left.out.as_str()), (Some(1), ""), "{told}");
+        assert!(told.contains("error: the registry has confirmed the push, but does not have the image"), "{told}");
+        assert!(told.contains(cause) && told.contains("hint: ask who runs the registry"), "{told}");
+    }
+}
+
+#[test]
 fn a_manifest_is_read_back_only_where_the_registry_does_not_name_its_digest() {
     for (digest, may_read, reads) in [(true, true, 0), (false, true, 1), (false, false, 1)] {
         let testbed = testbed();
