@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 use tokio::runtime::Handle;
 
 use super::base::Bases;
 use super::cache::BuildCache;
+use super::chosen_isolation::ChosenIsolation;
 use super::materials::{BuildMaterials, Downloads};
 use super::remote_time;
 use super::request::BuildRequest;
@@ -161,7 +162,7 @@ impl Builder {
                 _ => Times::of(&request.context, epoch, &self.progress)?,
             },
             on_layer,
-            isolation: OnceLock::new(),
+            isolation: ChosenIsolation::default(),
             stopped: self.client.options().cancel.child_token(),
             reset_caches: Mutex::default(),
             dockerfile: (String::new(), Digest::of([])),

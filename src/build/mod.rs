@@ -25,6 +25,7 @@ mod base;
 mod builder;
 mod cache;
 mod check;
+mod chosen_isolation;
 mod context_image;
 mod copy;
 mod filesystem;

@@ -1,11 +1,12 @@
 //! What all stages of one build share: request, store, registry client, isolation, progress.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::chosen_isolation::ChosenIsolation;
 use super::materials::Downloads;
 use super::request::BuildRequest;
 use super::sink::{LayerSink, OnLayer};
@@ -33,7 +34,7 @@ pub(super) struct Session<'a> {
     pub(super) guard: SecretGuard,
     pub(super) times: Times,
     pub(super) on_layer: Option<OnLayer>,
-    pub(super) isolation: OnceLock<Isolation>,
+    pub(super) isolation: ChosenIsolation,
     /// Cancelled when another stage has failed, and with [`Self::cancel`]: no step begins after
     /// that.
     pub(super) stopped: CancellationToken,
@@ -52,23 +53,18 @@ impl Session<'_> {
         &self.client.options().cancel
     }
 
-    /// The isolation of RUN steps, found out at the first of them.
+    /// The isolation of RUN steps, tried out at the first of them at the latest.
     pub(super) fn isolation(&self) -> Result<&Isolation> {
-        if let Some(isolation) = self.isolation.get() {
-            return Ok(isolation);
-        }
-        // What is tried out goes with this process, however it ends.
-        let scratch = self.store.scratch()?;
-        let found = Isolation::detect(scratch.path(), self.request.isolation)?;
-        let mut first = false;
-        let isolation = self.isolation.get_or_init(|| {
-            first = true;
-            found
-        });
-        if first && !isolation.kind().is_boundary() {
+        let (isolation, is_first) = self.isolation.get(self.store, self.request.isolation)?;
+        if is_first && !isolation.kind().is_boundary() {
             self.warn_of(isolation);
         }
         Ok(isolation)
+    }
+
+    /// A RUN is certain to come: its isolation is tried meanwhile.
+    pub(super) fn expect_run(&self) {
+        self.isolation.begin(self.store, self.request.isolation);
     }
 
     /// Says that commands can do what this program can, and what kept the next better isolation

@@ -25,6 +25,8 @@ pub(super) struct StageState {
     pub(super) own_cmd: bool,
     /// Whether its layers belong to the image that is wanted.
     pub(super) target: bool,
+    /// Whether one of its steps after the one at hand is a RUN.
+    pub(super) runs_later: bool,
     /// How many of its layers are those of an image.
     base_layers: usize,
     /// Where steps need a tree (chroot, emulated): all its layers in one folder, as far as a RUN
@@ -60,6 +62,7 @@ impl StageState {
             scope,
             own_cmd: false,
             target: planned.index == plan.target,
+            runs_later: false,
             stage_tree: None,
         }
     }
@@ -75,6 +78,7 @@ impl StageState {
             scope: base.scope.child(),
             own_cmd: false,
             target: planned.index == plan.target,
+            runs_later: false,
             base_layers: base.base_layers,
             stage_tree: None,
         }

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 
 use super::listing::{Listing, ListingKeys};
-use super::records::{BuildCache, cached, log_miss};
+use super::records::{BuildCache, cached};
 use super::remote::Offer;
 use super::{difference, keys};
 use crate::build::guarded_walk::GuardedWalk;
@@ -65,7 +65,7 @@ impl ContextAttempt {
         if work.take_remote(stage, fill)? {
             return Ok(StepOutcome::Cached);
         }
-        log_miss(&work.attempt.step, miss);
+        cache.missed(stage, &work.attempt.step, miss);
         let made = work.make(stage, fill)?;
         if let Some(last) = work.last {
             // A file was only touched.

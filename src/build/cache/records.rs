@@ -125,11 +125,20 @@ impl<'a> BuildCache<'a> {
         match self.lookup(key) {
             Ok(record) => self.push(stage, &record),
             Err(reason) => {
-                log_miss(key, reason);
+                self.missed(stage, key, reason);
                 return false;
             }
         }
         true
+    }
+
+    /// A step that is no RUN is done again: as the stage is another one, so is each RUN after it.
+    pub(super) fn missed(&self, stage: &StageState, key: &CacheKey, reason: MissReason) {
+        log_miss(key, reason);
+        // What another machine has run need not be run here.
+        if stage.runs_later && !self.has_remote_results() {
+            self.session.expect_run();
+        }
     }
 
     /// Puts the layer of an earlier build on the stage, if this or another machine has one for
