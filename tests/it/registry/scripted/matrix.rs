@@ -219,6 +219,16 @@ impl Rig {
         matches!(&self.server.script.lock().unwrap().hit[..], [one, other] if one == other)
     }
 
+    /// How many requests a push takes to which nothing happens: the pairs are numbered by it. A
+    /// machine that is busy makes it more.
+    async fn requests(&self, name: &str) -> usize {
+        let mut least = usize::MAX;
+        for again in 0..5 {
+            least = least.min(self.push(&format!("{name}/clean{again}"), &[]).await);
+        }
+        least
+    }
+
     /// One push with these faults; how many requests it took.
     async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
         let mut found = self.attempt(path, faults, PATIENCE).await;
@@ -292,7 +302,7 @@ fn rigs() -> [(&'static str, Rig); 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_fault_at_any_request_ends_well_or_with_an_error() {
     join_all(rigs().map(|(name, rig)| async move {
-        let requests = rig.push(&format!("{name}/clean"), &[]).await;
+        let requests = rig.requests(name).await;
         assert!((12..30).contains(&requests), "{requests} requests");
         for at in 0..requests {
             for (kind, fault) in FAULTS.into_iter().enumerate() {
@@ -312,7 +322,7 @@ async fn any_two_faults_end_well_or_with_an_error() {
     let (step, skipped) = told.split_once(':').unwrap_or((&told, "0"));
     let (step, skipped): (usize, usize) = (step.parse().unwrap(), skipped.parse().unwrap());
     join_all(rigs().map(|(name, rig)| async move {
-        let requests = rig.push(&format!("{name}/clean"), &[]).await;
+        let requests = rig.requests(name).await;
         let places = (0..requests).flat_map(|first| (first + 1..requests + 4).map(move |second| (first, second)));
         let kinds = || FAULTS.into_iter().flat_map(|one| FAULTS.into_iter().map(move |other| (one, other)));
         let pairs = places.flat_map(|place| kinds().map(move |kind| [(place.0, kind.0), (place.1, kind.1)]));
