@@ -127,13 +127,15 @@ impl Reuse {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::io::{self, Seek as _, Write};
-    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{LazyLock, Mutex};
 
     use proptest::prelude::*;
 
     use super::super::fixture::{Seen, letters};
+    use super::super::pipeline::MOST_KEPT;
     use super::super::{BlockIndex, BlockKey, BlockRecord, Codec, Kind, LayerPath, LayerWriter, Metadata, PrefixRecord};
     use super::*;
     use crate::error::{Error, ErrorKind};
@@ -370,7 +372,7 @@ mod tests {
     #[test]
     fn a_block_that_changes_while_it_is_read_is_an_error() {
         /// Good when it is looked at, and damaged afterwards.
-        struct Changes(Layer, AtomicUsize);
+        struct Changes(Layer, Mutex<HashSet<u64>>);
 
         impl BlockSource for Changes {
             fn read(&self, _: &BlockKey, _: &mut Vec<u8>) -> bool {
@@ -378,7 +380,7 @@ mod tests {
             }
 
             fn segment(&self, first: u64) -> Option<Segment> {
-                self.0.segment(first).filter(|segment| segment.blocks.len() == 1)
+                self.0.segment(first).filter(|segment| segment.blocks.len() > MOST_KEPT)
             }
 
             fn prefix(&self, _: usize, _: u64) -> Option<PrefixRecord> {
@@ -386,12 +388,13 @@ mod tests {
             }
 
             fn read_of(&self, layer: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
-                self.1.fetch_add(1, Ordering::Relaxed) == 0 && self.0.read_of(layer, record, out)
+                self.1.lock().unwrap().insert(record.offset) && self.0.read_of(layer, record, out)
             }
         }
 
-        let files = large();
-        let source = Arc::new(Changes(fresh("gzip", &files), AtomicUsize::new(0)));
+        let mut files = large();
+        files[200].size = 12_000_000;
+        let source = Arc::new(Changes(fresh("gzip", &files), Mutex::default()));
         let rule = StampRule { device: Some(1), since: LATER };
         let mut writer = LayerWriter::with_blocks(Codec::default(), 1, source, io::sink()).trusting(rule, false);
         let mut done = Ok(());

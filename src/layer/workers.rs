@@ -55,11 +55,19 @@ pub(super) enum JobInput {
         /// It is all of a small layer: nobody looks for it or keeps a record of it.
         alone: bool,
     },
-    /// A block of the source's layer of this number.
-    Stored(usize, BlockRecord),
+    /// A block of a layer of the source.
+    Stored(StoredBlock),
     /// As `Stored`, of the beginning that the layers have in common. At its end it is known how far
     /// the diff ID is.
-    Same(usize, BlockRecord, Option<Box<PrefixRecord>>),
+    Same(StoredBlock, Option<Box<PrefixRecord>>),
+}
+
+/// A block of the source's layer of this number.
+pub(super) struct StoredBlock {
+    pub(super) layer: usize,
+    pub(super) record: BlockRecord,
+    /// What it became, where that was kept when it was looked at.
+    pub(super) bytes: Option<Vec<u8>>,
 }
 
 pub(super) enum PipelineFailure {
@@ -121,18 +129,21 @@ impl<W: Write> PipelineShared<W> {
 
     /// Makes the bytes of a block: those that a layer of the store has, or new ones.
     fn make(&self, encoder: &mut Encoder, Job { number, from }: Job, spare: &mut Vec<Vec<u8>>) -> Result<Ready> {
-        let mut bytes = spare.pop().unwrap_or_default();
-        let (layer, record, prefix) = match from {
+        let (stored, prefix) = match from {
             JobInput::Tar { block, alone } => {
+                let mut bytes = spare.pop().unwrap_or_default();
                 let tar = self.tar.block(number, &block)?;
                 let key = self.make_from_tar(encoder, &block, alone, &mut bytes)?;
                 spare.push(block);
                 return Ok(Ready { key, bytes, tar, expected: None });
             }
-            JobInput::Stored(layer, record) => (layer, record, None),
-            JobInput::Same(layer, record, prefix) => (layer, record, Some(prefix)),
+            JobInput::Stored(stored) => (stored, None),
+            JobInput::Same(stored, prefix) => (stored, Some(prefix)),
         };
-        if !self.source.as_ref().is_some_and(|source| source.read_of(layer, &record, &mut bytes)) {
+        let StoredBlock { layer, record, bytes } = stored;
+        let is_read = bytes.is_some();
+        let mut bytes = bytes.or_else(|| spare.pop()).unwrap_or_default();
+        if !is_read && !self.source.as_ref().is_some_and(|source| source.read_of(layer, &record, &mut bytes)) {
             return Err(changed_layer());
         }
         self.copied.fetch_add(1, Ordering::Relaxed);
