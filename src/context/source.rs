@@ -288,11 +288,11 @@ impl Source {
         match &self.at {
             At::Folder { identity, folder_match } => {
                 let folder_matches = filter.source(folder_match.clone());
-                Walk::of_folder(&self.resolved, self.reopen(*identity)?, folder_matches, filter)
+                Walk::of_folder((&self.root, &self.resolved), self.reopen(*identity)?, folder_matches, filter)
             }
             At::Leaf { folder, status } => {
                 let name = self.resolved.name().unwrap_or_default();
-                Walk::of_leaf(&self.resolved, folder.clone(), name, status.clone(), filter)
+                Walk::of_leaf((&self.root, &self.resolved), folder.clone(), name, status.clone(), filter)
             }
         }
     }

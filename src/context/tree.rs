@@ -142,7 +142,9 @@ impl Folder {
 
     /// The device it is on, if files there change their ctime with every change of content: file
     /// systems that only this machine's kernel writes. In tmpfs, writes through a mapping do
-    /// not update ctime, and network file systems cache attributes.
+    /// not update ctime, and network file systems cache attributes. Of an overlay it is not known
+    /// what it stands on: one on tmpfs is taken for reliable, and so is a disk image with fixed
+    /// times that was exchanged for another.
     pub(super) fn device_with_reliable_times(&self) -> io::Result<Option<u64>> {
         // linux/magic.h: ext2 to ext4, XFS, Btrfs, overlay, F2FS; ZFS and bcachefs by their own
         // headers.

@@ -28,6 +28,8 @@ const CAPABILITY: &str = "security.capability";
 pub struct Walk {
     /// Where the source is in the build context.
     base: Arc<LayerPath>,
+    /// The root of the build context.
+    root: Arc<Folder>,
     filter: Filter,
     levels: Vec<Level>,
     /// The path of the deepest level in the build context.
@@ -51,7 +53,8 @@ struct Level {
     length: usize,
 }
 
-/// One entry of a walk. That of a regular file holds its folder open: keep few of them.
+/// One entry of a walk. That of a regular file holds its folder open until it is
+/// [closed](Self::close): keep few that are not.
 #[derive(Debug)]
 pub struct WalkEntry {
     /// Path relative to the source, kind (never a hard link), and mode, owner and time as the file
@@ -59,16 +62,30 @@ pub struct WalkEntry {
     /// for.
     pub entry: Entry,
     base: Arc<LayerPath>,
-    /// Of a regular file, the folder that holds it and its name there.
-    file: Option<(Arc<Folder>, Box<[u8]>)>,
+    root: Arc<Folder>,
+    /// Of a regular file.
+    file: Option<FilePlace>,
     status: Status,
     is_parent: bool,
 }
 
+/// Where a regular file is.
+#[derive(Debug)]
+struct FilePlace {
+    /// The folder that holds it, unless it was closed.
+    folder: Option<Arc<Folder>>,
+    name: Box<[u8]>,
+}
+
 impl Walk {
-    /// What is in `folder`, which is at `base` in the build context.
-    pub(super) fn of_folder(base: &LayerPath, folder: Folder, matches: FolderMatches, filter: Filter) -> Result<Self> {
-        let mut walk = Self::empty(base, filter);
+    /// What is in `folder`, which is at `base` in the build context, whose root is `root`.
+    pub(super) fn of_folder(
+        (root, base): (&Arc<Folder>, &LayerPath),
+        folder: Folder,
+        matches: FolderMatches,
+        filter: Filter,
+    ) -> Result<Self> {
+        let mut walk = Self::empty(root, base, filter);
         let read = || Ok((folder.own_status()?.identity, folder.names()?));
         let (identity, names) = read().map_err(|error| unreadable(base.as_bytes(), error))?;
         let length = walk.path.len();
@@ -78,17 +95,24 @@ impl Walk {
     }
 
     /// The one entry of a source that is not a folder.
-    pub(super) fn of_leaf(path: &LayerPath, folder: Arc<Folder>, name: &[u8], status: Status, filter: Filter) -> Result<Self> {
-        let mut walk = Self::empty(path, filter);
+    pub(super) fn of_leaf(
+        (root, path): (&Arc<Folder>, &LayerPath),
+        folder: Arc<Folder>,
+        name: &[u8],
+        status: Status,
+        filter: Filter,
+    ) -> Result<Self> {
+        let mut walk = Self::empty(root, path, filter);
         // BuildKit does not match `--exclude` against a source that is a file itself.
-        let entry = WalkEntry::new(&walk.base, LayerPath::root(), folder, name.into(), status)?;
+        let entry = walk.entry(LayerPath::root(), folder, name.into(), status)?;
         walk.ready.extend(entry);
         Ok(walk)
     }
 
-    fn empty(base: &LayerPath, filter: Filter) -> Self {
+    fn empty(root: &Arc<Folder>, base: &LayerPath, filter: Filter) -> Self {
         Self {
             base: Arc::new(base.clone()),
+            root: root.clone(),
             filter,
             levels: Vec::new(),
             path: base.as_bytes().to_vec(),
@@ -132,7 +156,7 @@ impl Walk {
             _ => {}
         }
         let path = LayerPath::parse(self.relative())?;
-        if let Some(entry) = WalkEntry::new(&self.base, path, folder, name.bytes, status)? {
+        if let Some(entry) = self.entry(path, folder, name.bytes, status)? {
             self.take_pending();
             self.ready.push_back(entry);
         }
@@ -157,7 +181,7 @@ impl Walk {
         };
         let identity = status.identity;
         let path = LayerPath::parse(self.relative())?;
-        let mut pending = WalkEntry::new(&self.base, path, parent.clone(), name, status)?;
+        let mut pending = self.entry(path, parent.clone(), name, status)?;
         if matches.taken {
             self.take_pending();
             self.ready.extend(pending.take());
@@ -210,6 +234,27 @@ impl Walk {
         Ok(())
     }
 
+    /// `None` of a link that vanished.
+    fn entry(&self, path: LayerPath, folder: Arc<Folder>, name: Box<[u8]>, status: Status) -> Result<Option<WalkEntry>> {
+        let kind = match status.kind() {
+            Some(kind) => kind,
+            None => match folder.link_text(&name) {
+                Ok(target) => Kind::Symlink { target },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return Err(changed(self.base.join(&path).as_bytes()));
+                }
+                Err(error) => return Err(unreadable(self.base.join(&path).as_bytes(), error)),
+            },
+        };
+        let metadata = Metadata::new(status.mode, status.uid, status.gid, status.mtime.0);
+        // A folder's entry may wait on every level of a deep tree: it must not hold another folder
+        // open.
+        let file = (status.form == Form::File).then_some(FilePlace { folder: Some(folder), name });
+        let (base, root) = (self.base.clone(), self.root.clone());
+        Ok(Some(WalkEntry { entry: Entry { path, kind, metadata }, base, root, file, status, is_parent: false }))
+    }
+
     /// `self.path` seen from the source.
     fn relative(&self) -> &[u8] {
         let base = self.base.as_bytes().len();
@@ -247,24 +292,6 @@ impl Iterator for Walk {
 }
 
 impl WalkEntry {
-    /// `None` of a link that vanished.
-    fn new(base: &Arc<LayerPath>, path: LayerPath, folder: Arc<Folder>, name: Box<[u8]>, status: Status) -> Result<Option<Self>> {
-        let kind = match status.kind() {
-            Some(kind) => kind,
-            None => match folder.link_text(&name) {
-                Ok(target) => Kind::Symlink { target },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(changed(base.join(&path).as_bytes())),
-                Err(error) => return Err(unreadable(base.join(&path).as_bytes(), error)),
-            },
-        };
-        let metadata = Metadata::new(status.mode, status.uid, status.gid, status.mtime.0);
-        // A folder's entry may wait on every level of a deep tree: it must not hold another folder
-        // open.
-        let file = (status.form == Form::File).then_some((folder, name));
-        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), file, status, is_parent: false }))
-    }
-
     /// Where the entry is in the build context, for messages and for the secret guard.
     pub fn context_path(&self) -> LayerPath {
         self.base.join(&self.entry.path)
@@ -292,15 +319,39 @@ impl WalkEntry {
     /// size and time: anything else is an error of kind [`Context`](ErrorKind::Context).
     pub fn open(&self) -> Result<File> {
         let path = || self.context_path();
-        let Some((folder, name)) = &self.file else {
+        let Some(FilePlace { folder, name }) = &self.file else {
             return Err(Error::new(ErrorKind::Context, format!("`{}` is not a regular file", shown(path().as_bytes()))));
         };
-        let file = tree::open_file(folder, name).map_err(|error| match error.kind() {
+        let opened = match folder {
+            Some(folder) => tree::open_file(folder, name),
+            None => self.reopen_folder().and_then(|folder| tree::open_file(&folder, name)),
+        };
+        let file = opened.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => unreadable(path().as_bytes(), error),
             _ => changed(path().as_bytes()).with_source(error),
         })?;
         self.check_unchanged(&file)?;
         Ok(file)
+    }
+
+    /// Closes the folder that the entry holds open: it is looked for again, from the root of the
+    /// build context, if the file is opened. So any number of entries may be kept.
+    pub fn close(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.folder = None;
+        }
+    }
+
+    /// Component by component, never through a link. Whether it is the same folder does not matter:
+    /// the file in it must be the same.
+    fn reopen_folder(&self) -> io::Result<Folder> {
+        let path = self.context_path();
+        let mut folder = self.root.open_child(b".")?;
+        let folders = path.components().count().saturating_sub(1);
+        for name in path.components().take(folders) {
+            folder = folder.open_child(name)?;
+        }
+        Ok(folder)
     }
 
     /// Checks, after the last byte was read, that `file` still has the size and time of the entry.
@@ -325,6 +376,10 @@ impl LateContent for WalkEntry {
 
     fn open(&self) -> Result<File> {
         self.open()
+    }
+
+    fn close(&mut self) {
+        self.close();
     }
 
     fn check_unchanged(&self, file: &File) -> Result<()> {

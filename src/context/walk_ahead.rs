@@ -25,7 +25,7 @@ pub struct WalkAhead(State);
 enum State {
     /// So many entries come before a thread is tried.
     Here {
-        walk: Walk,
+        walk: Box<Walk>,
         left: usize,
     },
     InThread(Ahead),
@@ -45,13 +45,13 @@ struct Ahead {
 impl Walk {
     /// The same entries; a large tree is read ahead of their use.
     pub fn ahead(self) -> WalkAhead {
-        WalkAhead(State::Here { walk: self, left: WITHOUT_THREAD })
+        WalkAhead(State::Here { walk: Box::new(self), left: WITHOUT_THREAD })
     }
 }
 
 impl Ahead {
     /// Gives the walk back where there is no thread to be had.
-    fn start(walk: Walk) -> std::result::Result<Self, Walk> {
+    fn start(walk: Box<Walk>) -> std::result::Result<Self, Box<Walk>> {
         let (sender, batches) = sync_channel(WAITING);
         let (hand_over, taken) = sync_channel(1);
         let work = move || taken.into_iter().for_each(|walk| send_all(walk, &sender));
@@ -71,7 +71,7 @@ impl Ahead {
     }
 }
 
-fn send_all(mut walk: Walk, sender: &SyncSender<Vec<Result<WalkEntry>>>) {
+fn send_all(mut walk: Box<Walk>, sender: &SyncSender<Vec<Result<WalkEntry>>>) {
     loop {
         let batch: Vec<_> = walk.by_ref().take(BATCH).collect();
         let is_last = batch.len() < BATCH;

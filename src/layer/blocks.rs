@@ -27,8 +27,9 @@ pub trait BlockSource: Send + Sync {
     /// nothing.
     fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool;
 
-    /// A segment whose first entry has this mark ([`SegmentRecord::first`]).
-    fn segment(&self, first: u64) -> Option<Segment>;
+    /// Segments whose first entry has this mark ([`SegmentRecord::first`]): several where that is a
+    /// folder which different layers begin with.
+    fn segments(&self, first: u64) -> Vec<Segment>;
 
     /// How far the diff ID of this layer was before its block of this number, if that was recorded.
     fn prefix(&self, layer: usize, block: u64) -> Option<PrefixRecord>;

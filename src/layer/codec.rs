@@ -94,7 +94,7 @@ impl Codec {
 
 /// Raise it when blocks become other bytes by this file: which of them are stored, and at what
 /// level.
-const RULES: u32 = 2;
+const RULES: u32 = 3;
 
 /// Numbers in the sample: together some blocks of deflate.
 const SAMPLE_WORDS: u32 = 20_000;

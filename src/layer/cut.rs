@@ -54,7 +54,10 @@ impl Cutter {
                 if self.seen >= self.bounds.min && chosen(header, gap, self.bounds.mean_extra) {
                     return Some(self.restart(self.seen));
                 }
-                if size(header).is_none_or(|size| size >= self.bounds.max as u64) {
+                // In a tar it moves once at most, for the content of such a file reaches the limit.
+                // Content that only looks like headers must not make a block as long as it likes.
+                let is_long = size(header).is_none_or(|size| size >= self.bounds.max as u64);
+                if is_long && self.anchor == 0 {
                     self.anchor = self.seen;
                 }
             }
@@ -149,6 +152,22 @@ mod tests {
     fn files() -> impl Strategy<Value = Vec<(u32, usize)>> {
         let size = prop_oneof![8 => 0..5000_usize, 1 => 5000..100_000_usize];
         prop::collection::vec((any::<u32>(), size), 0..150)
+    }
+
+    #[test]
+    fn content_that_looks_like_headers_makes_no_longer_blocks() {
+        // A size that no block reaches, and a name that is not chosen.
+        let mut header = ::tar::Header::new_ustar();
+        header.set_size(1 << 30);
+        let name = (0..).map(|number| format!("file-{number}")).find(|name| {
+            header.set_path(name).unwrap();
+            !chosen(header.as_bytes(), TAR, BOUNDS.mean_extra)
+        });
+        assert!(name.is_some());
+        let stream = header.as_bytes().repeat(20 * BOUNDS.max / TAR);
+        let cut = blocks(&stream, 512);
+        assert_eq!(cut.concat(), stream);
+        assert!(cut.iter().all(|block| block.len() <= 2 * BOUNDS.max), "{:?}", cut.iter().map(Vec::len).max());
     }
 
     proptest! {

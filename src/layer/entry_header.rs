@@ -37,10 +37,6 @@ impl EntryHeader {
         }
     }
 
-    pub(super) fn is_folder(&self) -> bool {
-        self.header.entry_type() == EntryType::Directory
-    }
-
     /// Whether the entry has no records: then its header is the first that is seen of it.
     pub(super) fn begins_with_header(&self) -> bool {
         self.pax.is_empty()

@@ -28,9 +28,9 @@ const FIRST_ROOM: usize = 64 << 10;
 /// More threads than this gain nothing: the tar is read by one thread and hashed in order.
 const MOST_THREADS: usize = 16;
 
-/// Blocks of one segment whose bytes are kept from the look at them until they are written: a second
-/// reading took 3 % of the build of a large tree in which one file has changed. Segments of ordinary
-/// files have one to three.
+/// Blocks of one segment whose bytes are kept from the look at them until they are written: a
+/// second reading took 3 % of the build of a large tree in which one file has changed. Segments of
+/// ordinary files have one to three.
 pub(super) const MOST_KEPT: usize = 4;
 
 /// The pipeline: write the tar into it, then [`finish`](Self::finish).
@@ -378,8 +378,8 @@ mod tests {
             self.0.records().iter().find(|record| record.key == *key).is_some_and(|record| self.read_of(0, record, out))
         }
 
-        fn segment(&self, _: u64) -> Option<Segment> {
-            None
+        fn segments(&self, _: u64) -> Vec<Segment> {
+            Vec::new()
         }
 
         fn prefix(&self, _: usize, _: u64) -> Option<PrefixRecord> {

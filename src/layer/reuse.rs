@@ -23,6 +23,9 @@ pub trait LateContent: Send {
     /// Also if it is another one.
     fn open(&self) -> Result<File>;
 
+    /// Holds no descriptor from now on.
+    fn close(&mut self);
+
     /// Checks, after the last byte was read, that `file` is still as the stamp says.
     ///
     /// # Errors
@@ -54,29 +57,43 @@ impl PendingEntry {
     }
 }
 
+/// Entries with content that wait and hold their folders open; the others are closed. Most segments
+/// have fewer.
+const MOST_OPEN: usize = 100;
+
 /// Entries that may be those of a segment.
 pub(super) struct Waiting {
-    pub(super) segment: Segment,
+    /// Which segments they may be, the newest layer's first.
+    candidates: Vec<Segment>,
     pub(super) entries: Vec<PendingEntry>,
     marks: SegmentMark,
+    /// How many of them have content.
+    with_content: usize,
 }
 
 impl Waiting {
-    /// Takes the next entry, unless the segment is complete or nothing tells of the entry.
-    pub(super) fn take(&mut self, entry: PendingEntry) -> Option<PendingEntry> {
-        match entry.mark.filter(|_| self.entries.len() < self.segment.entries()) {
-            Some(mark) => {
-                self.marks.add(&mark);
-                self.entries.push(entry);
-                None
+    /// Takes the next entry, unless a segment is complete, all would be, or nothing tells of the
+    /// entry.
+    pub(super) fn take(&mut self, mut entry: PendingEntry) -> Option<PendingEntry> {
+        let has_room = self.candidates.iter().any(|segment| self.entries.len() < segment.entries());
+        let Some(mark) = entry.mark.filter(|_| has_room && self.segment_before(&entry).is_none()) else {
+            return Some(entry);
+        };
+        if let Some(content) = &mut entry.content {
+            self.with_content += 1;
+            if self.with_content > MOST_OPEN {
+                content.close();
             }
-            None => Some(entry),
         }
+        self.marks.add(&mark);
+        self.entries.push(entry);
+        None
     }
 
-    /// Whether the entries are those of the segment, if `next` comes behind.
-    pub(super) fn is_segment(&self, next: &PendingEntry) -> bool {
-        self.entries.len() == self.segment.entries() && self.segment.is_of(&self.marks, &next.header)
+    /// The segment that the entries are if `next` comes behind.
+    pub(super) fn segment_before(&self, next: &PendingEntry) -> Option<&Segment> {
+        let is_complete = |segment: &&Segment| segment.entries() == self.entries.len();
+        self.candidates.iter().filter(is_complete).find(|segment| segment.is_of(&self.marks, &next.header))
     }
 }
 
@@ -95,15 +112,21 @@ impl Reuse {
         Self { source, rule, recorder: SegmentRecorder::default(), waiting: None, taken: 0 }
     }
 
-    /// A segment that may begin with `entry`.
-    pub(super) fn find(&self, entry: &PendingEntry) -> Option<Segment> {
-        let source = self.source.as_ref().filter(|_| entry.header.begins_with_header())?;
-        source.segment(entry.mark?.first())
+    /// The same, but all entries are written: somebody wants to see what is in them.
+    #[must_use]
+    pub(super) fn writing_all(self) -> Self {
+        Self { source: None, ..self }
     }
 
-    /// Waits with `entry`, which comes behind a border, for the rest of the segment.
-    pub(super) fn wait_for(&mut self, segment: Segment, entry: PendingEntry) {
-        let mut waiting = Waiting { segment, entries: Vec::new(), marks: SegmentMark::default() };
+    /// The segments that may begin with `entry`.
+    pub(super) fn find(&self, entry: &PendingEntry) -> Vec<Segment> {
+        let source = self.source.as_ref().filter(|_| entry.header.begins_with_header());
+        source.zip(entry.mark).map(|(source, mark)| source.segments(mark.first())).unwrap_or_default()
+    }
+
+    /// Waits with `entry`, which comes behind a border, for the rest of one of the segments.
+    pub(super) fn wait_for(&mut self, candidates: Vec<Segment>, entry: PendingEntry) {
+        let mut waiting = Waiting { candidates, entries: Vec::new(), marks: SegmentMark::default(), with_content: 0 };
         waiting.take(entry);
         self.waiting = Some(waiting);
     }
@@ -112,9 +135,10 @@ impl Reuse {
         self.waiting.as_ref().map_or(0, |waiting| waiting.entries.len())
     }
 
-    /// Bytes of tar that wait: those of the whole segment.
+    /// Bytes of tar that wait, without the records of long names.
     pub(super) fn waiting_bytes(&self) -> u64 {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.segment.unpacked_size())
+        let bytes = |entry: &PendingEntry| 512 + entry.entry.kind.size().next_multiple_of(512);
+        self.waiting.iter().flat_map(|waiting| &waiting.entries).map(bytes).sum()
     }
 
     /// Notes that the entry is written at `position` of the tar.
@@ -136,9 +160,12 @@ mod tests {
 
     use super::super::fixture::{Seen, letters};
     use super::super::pipeline::MOST_KEPT;
-    use super::super::{BlockIndex, BlockKey, BlockRecord, Codec, Kind, LayerPath, LayerWriter, Metadata, PrefixRecord};
+    use super::super::{
+        BlockIndex, BlockKey, BlockRecord, Codec, Kind, LayerObserver, LayerPath, LayerWriter, Metadata, PrefixRecord,
+    };
     use super::*;
     use crate::error::{Error, ErrorKind};
+    use crate::oci::DiffId;
 
     /// A file of the tree: its number, bytes, and how often it was changed.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,6 +204,8 @@ mod tests {
             Ok(file)
         }
 
+        fn close(&mut self) {}
+
         fn check_unchanged(&self, _: &File) -> Result<()> {
             Ok(())
         }
@@ -196,9 +225,9 @@ mod tests {
             record.is_some_and(|record| self.read_of(0, record, out))
         }
 
-        fn segment(&self, first: u64) -> Option<Segment> {
-            let record = self.index.segments().iter().find(|segment| segment.first == first)?;
-            Some(Segment::new(*record, 0, self.index.blocks_of(record)?.to_vec()))
+        fn segments(&self, first: u64) -> Vec<Segment> {
+            let records = self.index.segments().iter().filter(|segment| segment.first == first);
+            records.map(|record| Segment::new(*record, 0, self.index.blocks_of(record).unwrap().to_vec())).collect()
         }
 
         fn prefix(&self, _: usize, block: u64) -> Option<PrefixRecord> {
@@ -219,10 +248,14 @@ mod tests {
 
     /// Writes the tree where `known` is in the store, and looks at it at this time; the layer, and
     /// how many files were opened.
-    fn write(codec: &str, files: &[TestFile], known: Layer, since: i64) -> (Layer, usize) {
-        let (opened, seen, codec) = (Arc::new(AtomicUsize::new(0)), Seen::default(), Codec::parse(codec).unwrap());
+    fn write(codec: &str, files: &[TestFile], known: impl BlockSource + 'static, since: i64) -> (Layer, usize) {
+        let (seen, codec) = (Seen::default(), Codec::parse(codec).unwrap());
         let rule = StampRule { device: Some(1), since };
-        let mut writer = LayerWriter::with_blocks(codec, 2, Arc::new(known), seen.clone()).trusting(rule, false);
+        write_to(LayerWriter::with_blocks(codec, 2, Arc::new(known), seen.clone()).trusting(rule, false), &seen, files)
+    }
+
+    fn write_to(mut writer: LayerWriter<Seen>, seen: &Seen, files: &[TestFile]) -> (Layer, usize) {
+        let opened = Arc::new(AtomicUsize::new(0));
         for file in files {
             if file.number % 16 == 0 {
                 writer.append(&entry(&format!("folder-{:05}", file.number / 16), Kind::Directory)).unwrap();
@@ -334,6 +367,122 @@ mod tests {
         assert!(changed == fresh("gzip", &files) && opened < 300, "{opened} opened");
     }
 
+    /// Several layers, the newest first.
+    struct Several(Vec<Layer>);
+
+    impl BlockSource for Several {
+        fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
+            self.0.iter().any(|layer| layer.read(key, out))
+        }
+
+        fn segments(&self, first: u64) -> Vec<Segment> {
+            let of_layer = |(number, layer): (usize, &Layer)| {
+                let mut segments = layer.segments(first);
+                segments.iter_mut().for_each(|segment| segment.layer = number);
+                segments
+            };
+            self.0.iter().enumerate().flat_map(of_layer).collect()
+        }
+
+        fn prefix(&self, layer: usize, block: u64) -> Option<PrefixRecord> {
+            self.0[layer].prefix(0, block)
+        }
+
+        fn read_of(&self, layer: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
+            self.0[layer].read_of(0, record, out)
+        }
+    }
+
+    #[test]
+    fn a_layer_that_begins_with_the_same_folder_hides_none() {
+        let mut files = tree(&[30_000; 900]);
+        let mut others = files.clone();
+        others.iter_mut().for_each(|file| file.version = 2);
+        let (known, other) = (fresh("gzip", &files), fresh("gzip", &others[..300]));
+        files[899].version = 3;
+        let alone = write("gzip", &files, known.clone(), LATER);
+        for layers in [vec![other.clone(), known.clone()], vec![known, other]] {
+            let beside = write("gzip", &files, Several(layers), LATER);
+            assert!(beside == alone && alone.1 < 150, "{} and {} opened", beside.1, alone.1);
+        }
+    }
+
+    struct Counts(Arc<AtomicUsize>);
+
+    impl LayerObserver for Counts {
+        fn entry(&mut self, _: &Entry, content: &mut dyn io::Read) -> Result<()> {
+            let mut read = Vec::new();
+            content.read_to_end(&mut read).map_err(|error| Error::io("read", "content", error))?;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn finished(self: Box<Self>, _: &DiffId) {}
+    }
+
+    #[test]
+    fn an_observer_sees_what_is_known_too() {
+        let files = large();
+        let known = fresh("gzip", &files);
+        let entries = files.len() + files.len().div_ceil(16);
+        let rule = StampRule { device: Some(1), since: LATER };
+        for observed_first in [true, false] {
+            let (seen, count) = (Seen::default(), Arc::new(AtomicUsize::new(0)));
+            let observer = Box::new(Counts(Arc::clone(&count)));
+            let writer = LayerWriter::with_blocks(Codec::default(), 2, Arc::new(known.clone()), seen.clone());
+            let writer = match observed_first {
+                true => writer.observed_by(observer).trusting(rule, false),
+                false => writer.trusting(rule, false).observed_by(observer),
+            };
+            let (layer, _) = write_to(writer, &seen, &files);
+            assert!(layer == known, "observed first: {observed_first}");
+            assert_eq!(count.load(Ordering::Relaxed), entries);
+        }
+    }
+
+    #[test]
+    fn entries_that_wait_hold_few_folders_open() {
+        /// Counts how many were closed.
+        struct Closes(TestFile, Arc<AtomicUsize>);
+
+        impl LateContent for Closes {
+            fn stamp(&self) -> Option<Stamp> {
+                Late(self.0, Arc::default()).stamp()
+            }
+
+            fn open(&self) -> Result<File> {
+                Late(self.0, Arc::default()).open()
+            }
+
+            fn close(&mut self) {
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+
+            fn check_unchanged(&self, _: &File) -> Result<()> {
+                Ok(())
+            }
+        }
+
+        // Of 3,000 small files, of which many are in one segment.
+        let sizes = [1; 3000];
+        let (known, closed) = (fresh("none", &tree(&sizes)), Arc::new(AtomicUsize::new(0)));
+        let most = known.index.segments().iter().map(|segment| segment.entries as usize).max().unwrap();
+        assert!(most > 2 * MOST_OPEN, "{most}");
+        let rule = StampRule { device: Some(1), since: LATER };
+        let mut writer =
+            LayerWriter::with_blocks(Codec::parse("none").unwrap(), 1, Arc::new(known), io::sink()).trusting(rule, false);
+        for file in tree(&sizes) {
+            if file.number % 16 == 0 {
+                writer.append(&entry(&format!("folder-{:05}", file.number / 16), Kind::Directory)).unwrap();
+            }
+            let path = format!("folder-{:05}/file-{:02}", file.number / 16, file.number % 16);
+            let content = Box::new(Closes(file, Arc::clone(&closed)));
+            writer.append_late(&entry(&path, Kind::File { size: file.size }), content).unwrap();
+        }
+        writer.finish().unwrap();
+        assert!(closed.load(Ordering::Relaxed) > most / 2);
+    }
+
     #[test]
     fn the_diff_id_goes_on_from_where_the_same_blocks_end() {
         let mut files = tree(&[30_000; 900]);
@@ -379,8 +528,8 @@ mod tests {
                 false
             }
 
-            fn segment(&self, first: u64) -> Option<Segment> {
-                self.0.segment(first).filter(|segment| segment.blocks.len() > MOST_KEPT)
+            fn segments(&self, first: u64) -> Vec<Segment> {
+                self.0.segments(first).into_iter().filter(|segment| segment.blocks.len() > MOST_KEPT).collect()
             }
 
             fn prefix(&self, _: usize, _: u64) -> Option<PrefixRecord> {

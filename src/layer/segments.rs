@@ -16,10 +16,6 @@ use super::entry_header::EntryHeader;
 use super::stamp::Stamp;
 use crate::oci::Hasher;
 
-/// How many folders the entries of a segment may be in: until it is known whether they are those of
-/// a segment, files hold their folders open.
-const MOST_FOLDERS: u32 = 200;
-
 /// Bytes of a digest that are kept.
 const MARK: usize = 16;
 
@@ -100,11 +96,6 @@ impl Segment {
         self.record.block.into()
     }
 
-    /// Bytes of tar.
-    pub(super) fn unpacked_size(&self) -> u64 {
-        self.blocks.iter().map(|record| u64::from(record.key.length())).sum()
-    }
-
     /// Whether entries with these marks, and the entry behind, are those of the segment.
     pub(super) fn is_of(&self, marks: &SegmentMark, next: &EntryHeader) -> bool {
         self.record.mark == marks.finish(next)
@@ -134,7 +125,6 @@ struct OpenSegment {
     first: Option<u64>,
     marks: SegmentMark,
     entries: u32,
-    folders: u32,
     /// An entry has no mark.
     unknown: bool,
 }
@@ -179,7 +169,6 @@ impl SegmentRecorder {
 impl OpenSegment {
     fn add(&mut self, NotedEntry { mark, header }: &NotedEntry) {
         self.entries += 1;
-        self.folders += u32::from(header.is_folder());
         match mark {
             Some(mark) => self.marks.add(mark),
             None => self.unknown = true,
@@ -193,7 +182,7 @@ impl OpenSegment {
     /// Ends at the border before `next`; the next segment begins with the block `end`.
     fn close(&mut self, next: &EntryHeader, end: u64) -> Option<SegmentRecord> {
         let ended = std::mem::replace(self, Self { block: end, ..Self::default() });
-        let first = ended.first.filter(|_| !ended.unknown && ended.folders <= MOST_FOLDERS)?;
+        let first = ended.first.filter(|_| !ended.unknown)?;
         let (block, blocks) = (u32::try_from(ended.block).ok()?, u32::try_from(end - ended.block).ok()?);
         Some(SegmentRecord { first, mark: ended.marks.finish(next), entries: ended.entries, block, blocks })
     }

@@ -78,15 +78,15 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     /// is nothing to gain by a look at the layers of the store.
     #[must_use]
     pub fn trusting(mut self, rule: StampRule, is_small: bool) -> Self {
-        self.reuse = Some(Reuse::new(self.tar.get_ref().source().filter(|_| !is_small), rule));
+        let source = self.tar.get_ref().source().filter(|_| !is_small && self.observer.is_none());
+        self.reuse = Some(Reuse::new(source, rule));
         self
     }
 
-    /// The same layer, and `observer` sees what goes into it.
+    /// The same layer, and `observer` sees what goes into it, which is all read then.
     #[must_use]
     pub fn observed_by(self, observer: Box<dyn LayerObserver>) -> Self {
-        // It reads what is in the files.
-        Self { observer: Some(observer), reuse: None, ..self }
+        Self { observer: Some(observer), reuse: self.reuse.map(Reuse::writing_all), ..self }
     }
 
     /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
@@ -130,7 +130,9 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         self.write_waiting()?;
         let header = EntryHeader::of(entry)?;
         if let Some(reuse) = &mut self.reuse {
-            reuse.recorder.entry(self.tar.get_ref().position(), header.clone(), None);
+            let pipeline = self.tar.get_mut();
+            reuse.recorder.borders(pipeline.borders());
+            reuse.recorder.entry(pipeline.position(), header.clone(), None);
         }
         self.write_entry(entry, &header, content)
     }
@@ -146,30 +148,29 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         self.end_waiting(&entry)?;
         let pipeline = self.tar.get_mut();
         if let Some(reuse) = &mut self.reuse
-            && let Some(segment) = reuse.find(&entry)
+            && let candidates = reuse.find(&entry)
+            && !candidates.is_empty()
             && let Some(block) = pipeline.cut_before(entry.header.header.as_bytes())?
         {
             reuse.recorder.borders(pipeline.borders());
             reuse.recorder.border_before(&entry.header, block);
-            reuse.wait_for(segment, entry);
+            reuse.wait_for(candidates, entry);
             return Ok(());
         }
         self.write_pending(entry)
     }
 
-    /// No further entry waits: takes the segment if it is one and `next` comes behind.
+    /// No further entry waits: takes the segment that they are if `next` comes behind.
     fn end_waiting(&mut self, next: &PendingEntry) -> Result<()> {
         let Some(reuse) = &mut self.reuse else { return Ok(()) };
-        if let Some(waiting) = reuse.waiting.take_if(|waiting| waiting.is_segment(next)) {
-            let Some(block) = self.tar.get_mut().take(&waiting.segment)? else {
-                return waiting.entries.into_iter().try_for_each(|entry| self.write_pending(entry));
-            };
-            reuse.recorder.known(&waiting.segment, block);
-            let count = waiting.entries.len() as u64;
-            (self.entries, reuse.taken) = (self.entries + count, reuse.taken + count);
-            return waiting.entries.iter().try_for_each(|entry| self.index.push(&entry.entry));
-        }
-        self.write_waiting()
+        let segment = reuse.waiting.as_ref().and_then(|waiting| waiting.segment_before(next)).cloned();
+        let Some(segment) = segment else { return self.write_waiting() };
+        let Some(block) = self.tar.get_mut().take(&segment)? else { return self.write_waiting() };
+        reuse.recorder.known(&segment, block);
+        let entries = reuse.waiting.take().map(|waiting| waiting.entries).unwrap_or_default();
+        let count = entries.len() as u64;
+        (self.entries, reuse.taken) = (self.entries + count, reuse.taken + count);
+        entries.iter().try_for_each(|entry| self.index.push(&entry.entry))
     }
 
     /// Writes the entries that wait: they are no segment.

@@ -14,7 +14,7 @@ use crate::store::{LayerData, Store};
 
 /// Format of the stored bytes, and what is looked for: a new number makes old ones a miss. Raise it
 /// whenever a reader is added or finds more.
-const MAGIC: &[u8] = b"mpimgp04";
+const MAGIC: &[u8] = b"mpimgp05";
 
 /// The most files of a layer that tell anything; node_modules of a large application have 5,000.
 const MOST_FACTS: usize = 500_000;

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use super::Store;
 use super::layers::{LAYERS, list_data, read_sealed};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{BlockIndex, BlockKey, BlockRecord, BlockSource, Codec, PrefixRecord, Segment, SegmentRecord};
 use crate::oci::Digest;
 
@@ -41,6 +41,10 @@ impl Store {
     }
 }
 
+/// Segments with one first entry that are looked at: the layers of `COPY a /app/a`, `COPY b /app/b`
+/// and so on all begin with /app.
+const MOST_OF_ONE_FIRST: usize = 8;
+
 struct StoredBlocks {
     store: Store,
     codec: Codec,
@@ -51,8 +55,8 @@ struct StoredBlocks {
 struct Known {
     /// Each in the newest layer that has it, by number.
     blocks: HashMap<BlockKey, (usize, BlockRecord)>,
-    /// By their first entry, as above.
-    segments: HashMap<u64, (usize, SegmentRecord)>,
+    /// By their first entry, those of the newest layers first.
+    segments: HashMap<u64, Vec<(usize, SegmentRecord)>>,
     layers: Vec<KnownLayer>,
 }
 
@@ -71,11 +75,13 @@ impl BlockSource for StoredBlocks {
         }
     }
 
-    fn segment(&self, first: u64) -> Option<Segment> {
+    fn segments(&self, first: u64) -> Vec<Segment> {
         let known = self.known();
-        let (layer, record) = known.segments.get(&first)?;
-        let blocks = known.layers[*layer].index.blocks_of(record)?;
-        Some(Segment::new(*record, *layer, blocks.to_vec()))
+        let found = known.segments.get(&first).into_iter().flatten().filter_map(|(layer, record)| {
+            let blocks = known.layers[*layer].index.blocks_of(record)?;
+            Some(Segment::new(*record, *layer, blocks.to_vec()))
+        });
+        found.collect()
     }
 
     fn prefix(&self, layer: usize, block: u64) -> Option<PrefixRecord> {
@@ -86,7 +92,16 @@ impl BlockSource for StoredBlocks {
         let Some(layer) = self.known().layers.get(layer) else { return false };
         let Some(file) = layer.file.get_or_init(|| self.store.open_blob(&layer.digest).ok()) else { return false };
         out.resize(record.length as usize, 0);
-        file.read_exact_at(out, record.offset).is_ok() && record.matches(out)
+        if file.read_exact_at(out, record.offset).is_err() {
+            return false;
+        }
+        let matches = record.matches(out);
+        if !matches {
+            // The next use of the blob looks at all of it.
+            let cause = Error::new(ErrorKind::Corrupt, format!("a block of blob `{}` is damaged", layer.digest));
+            drop(self.store.mark_unverified(&layer.digest, cause));
+        }
+        matches
     }
 }
 
@@ -101,6 +116,8 @@ impl StoredBlocks {
             .into_iter()
             .filter(|(_, path)| path.extension().is_some_and(|extension| extension == EXTENSION))
             .filter_map(|(digest, path)| {
+                // Those of a blob that is gone would stand before an older layer's.
+                self.store.blob_path(&digest).symlink_metadata().ok()?;
                 let metadata = path.metadata().ok()?;
                 Some((metadata.modified().ok()?, metadata.len(), digest, path))
             })
@@ -118,7 +135,10 @@ impl StoredBlocks {
                 known.blocks.entry(record.key).or_insert((layer, *record));
             }
             for segment in index.segments() {
-                known.segments.entry(segment.first).or_insert((layer, *segment));
+                let same = known.segments.entry(segment.first).or_default();
+                if same.len() < MOST_OF_ONE_FIRST {
+                    same.push((layer, *segment));
+                }
             }
             known.layers.push(KnownLayer { digest, index, file: OnceLock::new() });
         }

@@ -583,6 +583,30 @@ fn given_folder() -> PathBuf {
 const DEPTH: usize = 1200;
 
 #[test]
+fn a_closed_entry_finds_its_file_again_and_no_other() {
+    let root = tree(&["a/b/file"]);
+    let context = open(root.path(), "");
+    let entry = || {
+        let mut entry = only(context.sources("a").unwrap()).walk(&Patterns::default()).unwrap().last().unwrap().unwrap();
+        entry.close();
+        entry
+    };
+    let content = |file: fs::File| std::io::read_to_string(file).unwrap();
+    assert_eq!(content(entry().open().unwrap()), "a/b/file");
+    let closed = entry();
+    // The same file by a link on the way.
+    fs::rename(root.path().join("a/b"), root.path().join("elsewhere")).unwrap();
+    symlink("../elsewhere", root.path().join("a/b")).unwrap();
+    assert_eq!(closed.open().unwrap_err().kind(), ErrorKind::Context);
+    fs::remove_file(root.path().join("a/b")).unwrap();
+    fs::create_dir(root.path().join("a/b")).unwrap();
+    fs::write(root.path().join("a/b/file"), "another!").unwrap();
+    assert_eq!(closed.open().unwrap_err().kind(), ErrorKind::Context, "another file");
+    fs::rename(root.path().join("elsewhere/file"), root.path().join("a/b/file")).unwrap();
+    assert_eq!(content(closed.open().unwrap()), "a/b/file", "the same in another folder of that name");
+}
+
+#[test]
 fn a_tree_deeper_than_the_table_of_open_files_is_walked() {
     use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
     let root = tree(&[]);

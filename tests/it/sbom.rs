@@ -321,6 +321,41 @@ fn kept(home: &Home) -> BTreeMap<OsString, Vec<u8>> {
 }
 
 #[test]
+fn a_build_that_takes_most_of_a_layer_from_the_store_lists_all_packages_of_it() {
+    let home = Home::new();
+    let project = folder(&home, "known", "FROM scratch\nCOPY root /\n");
+    let site = "root/usr/lib/python3/site-packages";
+    // Long enough for segments, and not to be shortened much.
+    let words = |seed: u64| {
+        (0..900).map(|number: u64| format!("{:x} ", (seed + 1) * (number + 7) * 0x9e37_79b9 % 0xffff_fffb)).collect::<String>()
+    };
+    for number in 0..400 {
+        let name = format!("{site}/package{number}.dist-info/METADATA");
+        std::fs::create_dir_all(project.join(&name).parent().unwrap()).unwrap();
+        let metadata = format!("Metadata-Version: 2.1\nName: package{number}\nVersion: 1\n\n{}", words(number));
+        write(&project, &name, &metadata);
+    }
+    write(&project, "root/usr/lib/changed", "first");
+    // Files that changed a moment ago are not trusted.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let build = |home: &Home, file: &Path, log: &str| {
+        run(&mut home.mpimg(), ["build", "-q", text(&project), "--sbom-file", text(file), "--log-file", log]).done();
+        let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let packages = document["packages"].as_array().unwrap().iter();
+        packages.filter(|package| package["name"].as_str().unwrap().starts_with("package")).cloned().collect::<Vec<_>>()
+    };
+    let first = build(&home, &home.path().join("first.spdx.json"), "log");
+    assert_eq!(first.len(), 400);
+    write(&project, "root/usr/lib/changed", "second");
+    // Without an SBOM, files of the same layer are not even opened.
+    run(&mut home.mpimg(), ["build", "-q", text(&project), "--no-cache", "--log-file", "taken"]).done();
+    let log = std::fs::read_to_string(home.path().join("taken")).unwrap();
+    assert!(log.lines().any(|line| line.contains("taken with their blocks") && !line.contains("\"taken\":0,")), "{log}");
+    write(&project, "root/usr/lib/changed", "third one");
+    assert_eq!(build(&home, &home.path().join("second.spdx.json"), "log"), first);
+}
+
+#[test]
 fn layers_that_a_build_writes_are_not_read_again_and_tell_the_same_as_if_they_were() {
     let registry = Serving::open();
     let target = format!("{}/mp/app", registry.host);

@@ -18,6 +18,10 @@ pub(super) struct Merged {
 impl Merged {
     /// Puts one item over what is there.
     pub(super) fn put(&mut self, mut item: LayerItem) -> Result<()> {
+        // All items are kept, of trees of any size.
+        if let Content::Context(walked) = &mut item.content {
+            walked.close();
+        }
         let path = &item.entry.path;
         let folder = item.entry.kind == Kind::Directory;
         if let Some(earlier) = self.items.get_mut(path) {
