@@ -12,7 +12,7 @@ use super::session::Session;
 use super::sources::{Sources, StageFiles};
 use super::stage::StageState;
 use super::step;
-use crate::dockerfile::{Base, Instruction, Plan, PlannedStage, StageIndex};
+use crate::dockerfile::{Base, Plan, PlannedStage, StageIndex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::threads::spawn_scoped;
 
@@ -101,7 +101,7 @@ impl<'a> Schedule<'a> {
                 (None, _) => format!("stage-{} ", planned.index.0),
             };
             let prefix = heading + &stage_name;
-            stage.runs_later = planned.steps[number + 1..].iter().any(|step| matches!(step.value(), Instruction::Run(_)));
+            stage.runs_later = planned.runs_from(number + 1);
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
             step::execute(self.session, &cache, &sources, &mut stage, step, &name)
         });

@@ -301,10 +301,7 @@ impl Source {
     /// could be too many.
     fn reopen(&self, identity: Identity) -> Result<Folder> {
         let failed = |error: std::io::Error| unreadable(self.resolved.as_bytes(), error);
-        let mut folder = self.root.open_child(b".").map_err(failed)?;
-        for name in self.resolved.components() {
-            folder = folder.open_child(name).map_err(failed)?;
-        }
+        let folder = self.root.open_below(&self.resolved).map_err(failed)?;
         if folder.own_status().map_err(failed)?.identity != identity {
             return Err(changed(self.resolved.as_bytes()));
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, statat};
 
-use crate::layer::Kind;
+use crate::layer::{Kind, LayerPath};
 
 /// Which file it is: shows whether a name still refers to the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,11 @@ impl Folder {
     /// Opens the folder `name` in this one; a link is an error.
     pub(super) fn open_child(&self, name: &[u8]) -> io::Result<Self> {
         Ok(Self(openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
+
+    /// Opens the folder at `path` below this one, component by component; a link is an error.
+    pub(super) fn open_below(&self, path: &LayerPath) -> io::Result<Self> {
+        path.components().try_fold(self.open_child(b".")?, |folder, name| folder.open_child(name))
     }
 
     /// Opens the folder that holds this one now. The caller checks which it is.

@@ -324,7 +324,11 @@ impl WalkEntry {
         };
         let opened = match folder {
             Some(folder) => tree::open_file(folder, name),
-            None => self.reopen_folder().and_then(|folder| tree::open_file(&folder, name)),
+            // Whether it is the same folder does not matter: the file in it must be the same.
+            None => {
+                let folder = self.root.open_below(&path().parent().unwrap_or_default());
+                folder.and_then(|folder| tree::open_file(&folder, name))
+            }
         };
         let file = opened.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => unreadable(path().as_bytes(), error),
@@ -340,18 +344,6 @@ impl WalkEntry {
         if let Some(file) = &mut self.file {
             file.folder = None;
         }
-    }
-
-    /// Component by component, never through a link. Whether it is the same folder does not matter:
-    /// the file in it must be the same.
-    fn reopen_folder(&self) -> io::Result<Folder> {
-        let path = self.context_path();
-        let mut folder = self.root.open_child(b".")?;
-        let folders = path.components().count().saturating_sub(1);
-        for name in path.components().take(folders) {
-            folder = folder.open_child(name)?;
-        }
-        Ok(folder)
     }
 
     /// Checks, after the last byte was read, that `file` still has the size and time of the entry.

@@ -47,12 +47,18 @@ pub struct PlannedStage {
     pub images: Vec<String>,
 }
 
+impl PlannedStage {
+    /// Whether there is a RUN from this step on.
+    pub fn runs_from(&self, step: usize) -> bool {
+        self.steps.iter().skip(step).any(|step| matches!(step.value(), Instruction::Run(_)))
+    }
+}
+
 impl Plan {
     /// Whether the stage, or one that is built on it, has a RUN.
     pub fn will_run(&self, index: StageIndex) -> bool {
-        let has_run = |stage: &PlannedStage| stage.steps.iter().any(|step| matches!(step.value(), Instruction::Run(_)));
         let on_it = |stage: &&PlannedStage| stage.base == Base::Stage(index);
-        self.stages.iter().any(|stage| stage.index == index && has_run(stage))
+        self.stages.iter().any(|stage| stage.index == index && stage.runs_from(0))
             || self.stages.iter().filter(on_it).any(|stage| self.will_run(stage.index))
     }
 

@@ -112,12 +112,6 @@ impl Reuse {
         Self { source, rule, recorder: SegmentRecorder::default(), waiting: None, taken: 0 }
     }
 
-    /// The same, but all entries are written: somebody wants to see what is in them.
-    #[must_use]
-    pub(super) fn writing_all(self) -> Self {
-        Self { source: None, ..self }
-    }
-
     /// The segments that may begin with `entry`.
     pub(super) fn find(&self, entry: &PendingEntry) -> Vec<Segment> {
         let source = self.source.as_ref().filter(|_| entry.header.begins_with_header());

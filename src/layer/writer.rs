@@ -78,15 +78,14 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     /// is nothing to gain by a look at the layers of the store.
     #[must_use]
     pub fn trusting(mut self, rule: StampRule, is_small: bool) -> Self {
-        let source = self.tar.get_ref().source().filter(|_| !is_small && self.observer.is_none());
-        self.reuse = Some(Reuse::new(source, rule));
+        self.reuse = Some(Reuse::new(self.tar.get_ref().source().filter(|_| !is_small), rule));
         self
     }
 
     /// The same layer, and `observer` sees what goes into it, which is all read then.
     #[must_use]
     pub fn observed_by(self, observer: Box<dyn LayerObserver>) -> Self {
-        Self { observer: Some(observer), reuse: self.reuse.map(Reuse::writing_all), ..self }
+        Self { observer: Some(observer), ..self }
     }
 
     /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
@@ -147,7 +146,8 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         let Some(entry) = entry else { return Ok(()) };
         self.end_waiting(&entry)?;
         let pipeline = self.tar.get_mut();
-        if let Some(reuse) = &mut self.reuse
+        // An observer sees only what is written.
+        if let (Some(reuse), None) = (&mut self.reuse, &self.observer)
             && let candidates = reuse.find(&entry)
             && !candidates.is_empty()
             && let Some(block) = pipeline.cut_before(entry.header.header.as_bytes())?

@@ -79,6 +79,10 @@ impl Refusal {
             true => words().unwrap_or_else(|| if is_json() { String::new() } else { plain(&String::from_utf8_lossy(body)) }),
             false => String::new(),
         };
+        Self::new(status, entries, text)
+    }
+
+    fn new(status: StatusCode, entries: Vec<ErrorEntry>, text: String) -> Self {
         Self { status, entries, tag_exists: false, login_accepted: false, text }
     }
 
@@ -87,13 +91,7 @@ impl Refusal {
     pub(crate) fn no_right_to_push(path: &str) -> Self {
         let message = format!("the registry's token does not allow to push (repository: {path}, action: push)");
         let entry = ErrorEntry { code: "DENIED".into(), message, detail: Value::Null };
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            entries: vec![entry],
-            tag_exists: false,
-            login_accepted: false,
-            text: String::new(),
-        }
+        Self::new(StatusCode::UNAUTHORIZED, vec![entry], String::new())
     }
 
     /// Whether the registry gave this error code.

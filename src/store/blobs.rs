@@ -96,11 +96,16 @@ impl Store {
     /// Says that the blob turned out to be damaged: it is checked, and dropped, when it is next
     /// used. Returns the error to give up with, caused by `cause`.
     pub fn mark_unverified(&self, digest: &Digest, cause: Error) -> Error {
-        // If this fails, the store is read-only and the blob stays as it is.
-        let _ = BlobState::Unverified.set(&self.blob_path(digest));
+        self.distrust(digest);
         Error::new(ErrorKind::Corrupt, format!("blob `{digest}` of the local store is damaged"))
             .with_hint("run `mpimg prune` to drop damaged blobs, then pull or build the image again")
             .with_source(cause)
+    }
+
+    /// Has the blob checked when it is next used.
+    pub(super) fn distrust(&self, digest: &Digest) {
+        // If this fails, the store is read-only and the blob stays as it is.
+        let _ = BlobState::Unverified.set(&self.blob_path(digest));
     }
 
     /// The blob's file, pinned, and checked if it was unverified.

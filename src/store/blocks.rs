@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use super::Store;
 use super::layers::{LAYERS, list_data, read_sealed};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layer::{BlockIndex, BlockKey, BlockRecord, BlockSource, Codec, PrefixRecord, Segment, SegmentRecord};
 use crate::oci::Digest;
 
@@ -97,9 +97,7 @@ impl BlockSource for StoredBlocks {
         }
         let matches = record.matches(out);
         if !matches {
-            // The next use of the blob looks at all of it.
-            let cause = Error::new(ErrorKind::Corrupt, format!("a block of blob `{}` is damaged", layer.digest));
-            drop(self.store.mark_unverified(&layer.digest, cause));
+            self.store.distrust(&layer.digest);
         }
         matches
     }
