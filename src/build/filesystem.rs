@@ -83,9 +83,6 @@ impl Filesystem {
             let index = match layer.stored_index(session.store)? {
                 Some(index) => index,
                 None => {
-                    if self.will_run {
-                        self.unpack_early(session);
-                    }
                     fetching.get_or_insert_with(|| FetchAhead::begin(session, &self.layers[self.indexed..]));
                     index(session, layer)?
                 }
@@ -122,19 +119,11 @@ impl Filesystem {
         std::fs::read(file).map_err(|error| Error::io("read", file, error))
     }
 
-    /// Unpacks the layers before the RUN that will want them, for the sake of their indexes: so
-    /// they are read once. What fails here fails again where it is needed.
-    fn unpack_early(&self, session: &Session<'_>) {
-        let request = session.request;
-        // What another machine has run need not be run here.
-        if request.cache_repo.is_some() || !request.cache_from.is_empty() {
-            return;
-        }
-        let Ok(isolation) = session.isolation() else { return };
-        // The others ask for all layers in one folder, or for what a step's user may see.
-        if !isolation.kind().needs_tree() && !isolation.kind().records_owners_in_xattrs() {
-            let _ = self.unpacked(session, &User::default());
-        }
+    /// Whether all of a layer will have to be read before anything is known of what is in it, and
+    /// later once more by a RUN.
+    pub(super) fn will_be_read_twice(&self, session: &Session<'_>) -> bool {
+        let unread = |layer: &Layer| !session.store.has_layer_data(&layer.diff_id, LayerData::Index);
+        self.will_run && self.layers[self.indexed..].iter().any(unread)
     }
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.

@@ -2,6 +2,7 @@
 //! no step.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::filesystem::Filesystem;
 use super::session::Session;
@@ -10,7 +11,7 @@ use super::stage_tree::StageTree;
 use crate::dockerfile::{InheritedConfig, Plan, PlannedStage, StageScope};
 use crate::error::Result;
 use crate::image::{History, Image, ImageConfig, Layer, rfc3339};
-use crate::layer::LayerWriter;
+use crate::layer::{LayerWriter, Tree};
 use crate::sandbox::{User, lookup_owner, lookup_user};
 
 /// Marks entries of the history as steps of a Dockerfile; the text is BuildKit's, which tools know.
@@ -152,7 +153,31 @@ impl StageState {
         if !Self::needs_accounts(spec) {
             return Ok(Default::default());
         }
+        self.unpack_early(session);
         Ok((self.filesystem.account_file(session, "/etc/passwd")?, self.filesystem.account_file(session, "/etc/group")?))
+    }
+
+    /// What the stage looks like.
+    pub(super) fn tree(&mut self, session: &Session<'_>) -> Result<&Arc<Tree>> {
+        self.unpack_early(session);
+        self.filesystem.tree(session)
+    }
+
+    /// Unpacks the image's layers before the RUN that will want them, for the sake of their
+    /// indexes: so they are read once. What fails here fails again where it is needed.
+    fn unpack_early(&mut self, session: &Session<'_>) {
+        let request = session.request;
+        // What another machine has run need not be run here.
+        if request.cache_repo.is_some() || !request.cache_from.is_empty() || !self.filesystem.will_be_read_twice(session) {
+            return;
+        }
+        let Ok(isolation) = session.isolation() else { return };
+        if isolation.kind().needs_tree() {
+            self.stage_tree = self.take_stage_tree(session).ok();
+        } else if !isolation.kind().records_owners_in_xattrs() {
+            // The others ask for what a step's user may see.
+            let _ = self.filesystem.unpacked(session, &User::default());
+        }
     }
 
     /// Whether who `spec` is depends on the stage's /etc/passwd and /etc/group.
@@ -172,13 +197,18 @@ impl StageState {
 
     /// The stage's file system as one folder of its own, with all layers in it.
     pub(super) fn fill_stage_tree(&mut self, session: &Session<'_>) -> Result<PathBuf> {
-        let root = match self.stage_tree.take() {
-            Some(root) => root,
-            None => StageTree::checkout(session, &self.filesystem.layers()[..self.base_layers])?,
-        };
+        let root = self.take_stage_tree(session)?;
         let root = self.stage_tree.insert(root);
         root.complete(session, &self.filesystem)?;
         Ok(root.path())
+    }
+
+    /// The same folder as far as it is filled, at least with the image's layers.
+    fn take_stage_tree(&mut self, session: &Session<'_>) -> Result<StageTree> {
+        match self.stage_tree.take() {
+            Some(root) => Ok(root),
+            None => StageTree::checkout(session, &self.filesystem.layers()[..self.base_layers]),
+        }
     }
 
     /// The same folder, if a RUN has needed it.

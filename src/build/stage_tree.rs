@@ -4,16 +4,18 @@
 //! Unpacking an image takes longer than most steps, and ext4 makes the next unpacking some ten
 //! times slower where as many files were removed in the minutes before (it leaves the inodes of
 //! removed files alone for a while, and looks at each of them for every new file). So the store has
-//! a pool of such folders: one is checked out for a stage, and when the stage is done, what its
-//! steps have changed is restored, and the folder is checked in for the next build.
+//! a pool of such folders: one is checked out for a stage, what steps of the build before have
+//! changed is restored, and when the stage is done, the folder is checked in for the next build.
 //!
-//! A folder goes back into the pool only if it scans as it did when it was unpacked, and is used
-//! only if nobody has touched it since.
+//! A folder of the pool is used only if nobody has touched it there, and if it then scans as it did
+//! when it was unpacked.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::filesystem::Filesystem;
 use super::selection::Selection;
@@ -43,6 +45,15 @@ pub(super) struct StageTree {
 struct Base {
     layers: Vec<Layer>,
     restore_point: RestorePoint,
+}
+
+/// What is known of a tree in the pool.
+#[derive(Serialize, Deserialize)]
+struct PooledState {
+    /// Of the tree as it is.
+    fingerprint: String,
+    /// The tree as it was unpacked.
+    unpacked: Baseline,
 }
 
 impl StageTree {
@@ -112,8 +123,8 @@ impl StageTree {
         }
     }
 
-    /// Restores it and puts it into the pool for later builds. One that cannot be restored is
-    /// deleted.
+    /// Puts it into the pool for later builds, as its steps have left it: what wants it restores
+    /// it, and a machine that builds once does not wait for that.
     pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
         let path = self.path();
         let Some(Base { layers, restore_point }) = &self.base else { return Ok(()) };
@@ -122,23 +133,42 @@ impl StageTree {
             Some(scanned) => scanned,
             None => Arc::new(Baseline::scan(&path)?),
         };
-        let Some(todo) = restore_point.plan(&now) else { return Ok(()) };
-        let mut after = now;
-        if !todo.is_empty() {
-            let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
-            restore_point.restore(&path, &todo, lost)?;
-            after = Arc::new(Baseline::scan(&path)?);
-        }
         // The tree, and what is recorded of its owners.
         let kept = if session.isolation()?.kind().has_owner_table() { 2 } else { 1 };
         let alone =
             std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count()
                 == kept;
-        if !alone || !restore_point.is_restored(&path, &todo, &after)? {
+        if !alone || restore_point.plan(&now).is_none() {
             return Ok(());
         }
+        now.forget_missing_owners(&path)?;
+        let state = PooledState { fingerprint: now.fingerprint_with_owners(&path)?, unpacked: restore_point.baseline() };
+        let state = postcard::to_stdvec(&state).map_err(|error| Error::io("keep", &path, std::io::Error::other(error)))?;
+        session.store.checkin_root(&top.diff_id, &name, self.scratch, &state)
+    }
+
+    /// It as it was when it was unpacked, where it came out of the pool with `state`; `None` if it
+    /// cannot be proved to be that.
+    fn restored(self, session: &Session<'_>, layers: &[Layer], state: &[u8]) -> Result<Option<Self>> {
+        let Ok(PooledState { fingerprint, unpacked }) = postcard::from_bytes(state) else { return Ok(None) };
+        let path = self.path();
+        let now = Baseline::scan(&path)?;
+        if now.fingerprint_with_owners(&path)? != fingerprint {
+            return Ok(None);
+        }
+        let restore_point = RestorePoint::new(Arc::new(unpacked));
+        let Some(todo) = restore_point.plan(&now) else { return Ok(None) };
+        let mut after = now;
+        if !todo.is_empty() {
+            let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
+            restore_point.restore(&path, &todo, lost)?;
+            after = Baseline::scan(&path)?;
+        }
+        if !restore_point.is_restored(&path, &todo, &after)? {
+            return Ok(None);
+        }
         after.forget_missing_owners(&path)?;
-        session.store.checkin_root(&top.diff_id, &name, self.scratch, &after.fingerprint_with_owners(&path)?)
+        Ok(Some(self.based_on(layers, Arc::new(after))))
     }
 }
 
@@ -152,12 +182,11 @@ fn pool_name<'l>(session: &Session<'_>, layers: &'l [Layer]) -> Result<Option<(&
 
 fn from_pool(session: &Session<'_>, layers: &[Layer]) -> Result<Option<StageTree>> {
     let Some((top, name)) = pool_name(session, layers)? else { return Ok(None) };
-    // A root file system whose fingerprint differs is deleted on drop; try the next.
-    while let Some((scratch, fingerprint)) = session.store.checkout_root(&top.diff_id, &name)? {
+    // One that cannot be restored is deleted on drop; try the next.
+    while let Some((scratch, state)) = session.store.checkout_root(&top.diff_id, &name)? {
         let root = StageTree { scratch, layers: layers.len(), base: None, scanned: None };
-        let Ok(baseline) = Baseline::scan(&root.path()) else { continue };
-        if baseline.fingerprint_with_owners(&root.path())? == fingerprint {
-            return Ok(Some(root.based_on(layers, Arc::new(baseline))));
+        if let Ok(Some(root)) = root.restored(session, layers, &state) {
+            return Ok(Some(root));
         }
     }
     Ok(None)

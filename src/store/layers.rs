@@ -46,6 +46,11 @@ impl Store {
         read_sealed(&self.layer_data_path(diff_id, data))
     }
 
+    /// Whether there is such side data, which may be damaged.
+    pub fn has_layer_data(&self, diff_id: &DiffId, data: LayerData) -> bool {
+        self.layer_data_path(diff_id, data).exists()
+    }
+
     /// Keeps side data of the layer, whole or not at all.
     pub fn write_layer_data(&self, diff_id: &DiffId, data: LayerData, bytes: &[u8]) -> Result<()> {
         self.pin(&diff_id.0)?;

@@ -1,13 +1,12 @@
 //! A pool of root file systems: trees of several layers that one build at a time checks out,
-//! changes, restores and checks in.
+//! changes and checks in.
 //!
 //! A tree that is checked out is in its process's own folder, which goes when the process dies,
 //! however it dies. So what is in the pool was put there complete. A power cut is another matter:
 //! none of these trees is known to be on disk, so all go at the first opening after a boot
 //! (`durable.rs`), and none is kept where the kernel does not tell of boots.
 //!
-//! Whether a tree is unchanged is for the caller to prove, by the fingerprint that it checked the
-//! tree in with.
+//! What state a tree is in is for the caller to know, by what it checked the tree in with.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,13 +19,14 @@ use crate::oci::DiffId;
 
 /// How many trees of one name there may be, for builds that run at the same time.
 const SLOTS: usize = 4;
-/// In the tree's folder: the fingerprint that it was checked in with.
-const FINGERPRINT: &str = "fingerprint";
+/// In the tree's folder: the state that it was checked in with. A new name when what it holds
+/// changes.
+const STATE: &str = "state-1";
 
 impl Store {
-    /// Takes a tree out of the pool, with its fingerprint: one that was checked in under `name` for
+    /// Takes a tree out of the pool, with its state: one that was checked in under `name` for
     /// layers whose topmost is `top`.
-    pub fn checkout_root(&self, top: &DiffId, name: &str) -> Result<Option<(ScratchDir, String)>> {
+    pub fn checkout_root(&self, top: &DiffId, name: &str) -> Result<Option<(ScratchDir, Vec<u8>)>> {
         self.pin(&top.0)?;
         for home in self.root_homes(top, name) {
             let path = self.session()?.fresh_path();
@@ -36,10 +36,10 @@ impl Store {
                 Err(error) => return Err(failed("take", &home, error)),
             }
             let scratch = ScratchDir::new(path, self);
-            let fingerprint = scratch.path().join(FINGERPRINT);
-            if let Ok(text) = std::fs::read_to_string(&fingerprint) {
-                std::fs::remove_file(&fingerprint).map_err(|error| failed("remove", &fingerprint, error))?;
-                return Ok(Some((scratch, text)));
+            let file = scratch.path().join(STATE);
+            if let Ok(state) = std::fs::read(&file) {
+                std::fs::remove_file(&file).map_err(|error| failed("remove", &file, error))?;
+                return Ok(Some((scratch, state)));
             }
         }
         Ok(None)
@@ -47,12 +47,12 @@ impl Store {
 
     /// Puts a tree into the pool, unless there are enough of its name. If that fails, later builds
     /// take longer; that is all.
-    pub fn checkin_root(&self, top: &DiffId, name: &str, scratch: ScratchDir, fingerprint: &str) -> Result<()> {
+    pub fn checkin_root(&self, top: &DiffId, name: &str, scratch: ScratchDir, state: &[u8]) -> Result<()> {
         if !self.knows_boots() {
             return Ok(());
         }
-        let path = scratch.path().join(FINGERPRINT);
-        std::fs::write(&path, fingerprint).map_err(|error| failed("write", &path, error))?;
+        let path = scratch.path().join(STATE);
+        std::fs::write(&path, state).map_err(|error| failed("write", &path, error))?;
         create_folder(&self.root().join(UNPACKED))?;
         for home in self.root_homes(top, name) {
             match std::fs::rename(scratch.path(), &home) {

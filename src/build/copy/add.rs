@@ -46,7 +46,7 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut StageState, inputs: &Ste
         attempt.depends_on(&repository.commit);
     }
     attempt.take_or_make(inputs.cache, stage, &walk, &sources, &mut |stage, writer, listings| {
-        let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
+        let tree = if step.link { Arc::new(Tree::default()) } else { stage.tree(session)?.clone() };
         let rules = Rules::of_add(step, stage, inputs)?;
         let mut made = rules.new_folders();
         let mut destination = ResolvedDestination::find(&tree, &step.destination.path);

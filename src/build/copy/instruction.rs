@@ -127,7 +127,7 @@ fn expect_named_sources(step: &CopyStep) -> Result<()> {
 
 /// The tree that the destination is looked up in.
 fn tree_below(step: &CopyStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Arc<Tree>> {
-    if step.link { Ok(Arc::default()) } else { stage.filesystem.tree(inputs.session).cloned() }
+    if step.link { Ok(Arc::default()) } else { stage.tree(inputs.session).cloned() }
 }
 
 fn context_sources(step: &CopyStep, inputs: &StepInputs<'_>) -> Result<Vec<Source>> {

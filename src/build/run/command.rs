@@ -71,7 +71,7 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut StageState, step: &RunStep
     }
     spec.user = user;
     let folder = stage.config.config.working_dir.clone();
-    let tree = stage.filesystem.tree(session)?;
+    let tree = stage.tree(session)?;
     spec.make_cwd = true;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
     spec.network = match session.request.network_of(step.network) {

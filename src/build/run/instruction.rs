@@ -156,7 +156,7 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
         inputs.task.output(line.as_bytes());
     }
     if isolation.kind().records_owners_in_xattrs() && !set_group_id.is_empty() {
-        let below = stage.filesystem.tree(session)?;
+        let below = stage.tree(session)?;
         pretended |= set_group_id.iter().any(|path| is_new_set_group_id(path, below));
     }
     if writer.entries() == 0 {
@@ -199,7 +199,7 @@ fn originals(
     paths: &[LayerPath],
     scratch: &Path,
 ) -> Result<HashMap<LayerPath, Original>> {
-    let tree = stage.filesystem.tree(session)?.clone();
+    let tree = stage.tree(session)?.clone();
     let nodes = paths.iter().filter_map(|path| Some((path, tree.lookup(path)?)));
     let wanted: Vec<_> = nodes.filter_map(|(path, node)| Some((path, node, node.origin.as_ref()?))).collect();
     let folder = new_folder(scratch, "originals")?;

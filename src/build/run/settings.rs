@@ -109,7 +109,7 @@ fn trusted_by_image(session: &Session<'_>, stage: &mut StageState, root: &RootSp
         RootSpec::Overlay { lower, .. } => lower.iter().map(|folder| folder.as_path()).collect(),
         RootSpec::Tree { path } => vec![path.as_path()],
     };
-    let tree = stage.filesystem.tree(session)?;
+    let tree = stage.tree(session)?;
     for bundle in BUNDLES {
         // Found in the tree of all layers, so that the first layer that has the path has the file
         // that counts.

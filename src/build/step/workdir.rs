@@ -23,7 +23,7 @@ pub(super) fn workdir(folder: &str, stage: &mut StageState, inputs: &StepInputs<
 
 fn make_folder(folder: &str, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Option<Layer>> {
     let session = inputs.session;
-    let tree = stage.filesystem.tree(session)?.clone();
+    let tree = stage.tree(session)?.clone();
     let resolved = tree.resolve(folder, true)?;
     if resolved.node.is_some_and(Node::is_dir) {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Restores a tree that steps have changed, so that the next build can begin with it instead of
-//! unpacking its layers again.
+//! Restores a tree that steps of an earlier build have changed, so that a build can begin with it
+//! instead of unpacking its layers again.
 //!
 //! A scan finds what differs from the freshly unpacked tree by any stamp, times of change included,
 //! which no program can set. What is new is removed, what has changed or gone is made again from
@@ -26,7 +26,7 @@ use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
 use crate::oci::{Digest, Hasher};
 
 /// A new number when what a fingerprint is made of changes.
-const FINGERPRINT: &str = "mpimg-tree-1";
+const FINGERPRINT: &str = "mpimg-tree-2";
 
 impl Baseline {
     /// The digest of all stamps of the tree: two scans with one fingerprint saw the same unchanged
@@ -36,7 +36,9 @@ impl Baseline {
         hasher.update(FINGERPRINT.as_bytes());
         for (path, stamp) in std::iter::once((&LayerPath::root(), &self.root)).chain(&self.stamps) {
             hasher.update_field(path.as_bytes());
-            hasher.update(format!("{stamp:?}").as_bytes());
+            for number in stamp.numbers() {
+                hasher.update(&number.to_le_bytes());
+            }
         }
         hasher.finish()
     }
@@ -106,9 +108,11 @@ impl RestorePoint {
         Self { baseline, moved: BTreeMap::new() }
     }
 
-    /// The scan.
-    pub fn baseline(&self) -> &Arc<Baseline> {
-        &self.baseline
+    /// The scan, with the stamps that files have got since although nothing has changed them.
+    pub fn baseline(&self) -> Baseline {
+        let mut baseline = Baseline::clone(&self.baseline);
+        baseline.stamps.extend(self.moved.iter().map(|(path, stamp)| (path.clone(), *stamp)));
+        baseline
     }
 
     fn stamp(&self, path: &LayerPath) -> Option<InodeState> {

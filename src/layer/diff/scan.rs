@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use super::links::{Candidate, changed_inodes, settle};
 use super::{CAPABILITY, Change, Tree, kind_of, metadata_of, same_bytes};
@@ -36,7 +37,7 @@ pub struct Original {
 pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Original>> + 'a;
 
 /// A tree before a step.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Baseline {
     /// The tree's own folder.
     pub(super) root: InodeState,
@@ -55,7 +56,7 @@ pub struct TreeChanges {
     pub of_several_names: Option<LayerPath>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct InodeState {
     pub(super) inode: u64,
     pub(super) mode: u32,
@@ -82,6 +83,13 @@ impl InodeState {
             links: stat.st_nlink as u64,
             ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
+    }
+
+    /// All of it.
+    pub(super) fn numbers(self) -> [u64; 10] {
+        let Self { inode, mode, uid, gid, mtime, size, links, ctime } = self;
+        let (seconds, changed) = (mtime.0 as u64, ctime.0 as u64);
+        [inode, mode.into(), uid.into(), gid.into(), seconds, mtime.1, size as u64, links, changed, ctime.1]
     }
 
     pub(super) fn is_folder(self) -> bool {

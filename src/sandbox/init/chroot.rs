@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::descriptors::{expect_mounted_with, open_folder, pipe, remove_tree};
+use super::descriptors::{ExecPipe, expect_mounted_with, open_folder, pipe, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
@@ -77,6 +77,7 @@ fn supervise(
     let (alive, keep_alive) = pipe()?;
     let (reports, report) = pipe()?;
     let events = process::child_events().step(|| "signalfd".into())?;
+    let executed = ExecPipe::new()?;
     let pid = match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((keep_alive, reports));
@@ -91,7 +92,8 @@ fn supervise(
         Fork::Parent(pid) => pid,
     };
     drop((report, alive));
-    let exit = attended::tell_start(control, pid).and_then(|()| wait_or_hang_up(pid, &events, guard, control));
+    let started = executed.wait().and_then(|()| attended::tell_start(control, pid));
+    let exit = started.and_then(|()| wait_or_hang_up(pid, &events, guard, control));
     drop(agents);
     orphans::kill_descendants();
     drop(keep_alive);

@@ -26,6 +26,30 @@ pub(super) fn pipe() -> Result<(File, File), SetupError> {
     Ok((reader.into(), writer.into()))
 }
 
+/// Tells when a child that is forked while it exists has become its program, or has ended: only its
+/// copy of the writing end is open then, and exec closes that.
+pub(super) struct ExecPipe {
+    reader: File,
+    writer: File,
+}
+
+impl ExecPipe {
+    pub(super) fn new() -> Result<Self, SetupError> {
+        pipe().map(|(reader, writer)| Self { reader, writer })
+    }
+
+    /// For the parent after the fork: a descriptor that is at its end from that moment on.
+    pub(super) fn into_reader(self) -> File {
+        drop(self.writer);
+        self.reader
+    }
+
+    /// For the parent after the fork: waits for that moment.
+    pub(super) fn wait(self) -> Result<(), SetupError> {
+        std::io::copy(&mut self.into_reader(), &mut std::io::sink()).step(|| "wait for exec".into()).map(drop)
+    }
+}
+
 pub(super) fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
     while !rest.is_empty() {
         rest = &rest[rustix::io::write(file, rest)?..];

@@ -1,5 +1,5 @@
-//! On the isolations `chroot` and `emulated` a stage's tree waits in the store for the next build:
-//! as it was unpacked, whatever the steps did to it, or not at all.
+//! On the isolations `chroot` and `emulated` a stage's tree waits in the store for the next build,
+//! which begins with it as it was unpacked, whatever steps have done to it, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,6 +24,14 @@ fn build_on(home: &Home, steps: &str, isolation: &str) -> Command {
     let mut command = home.mpimg();
     command.args(["build", "-q", "--no-cache", "--isolation", isolation]).arg(context).env("SOURCE_DATE_EPOCH", "1000000000");
     command
+}
+
+/// The only tree that the store keeps, after a build that has restored it.
+fn restored(home: &Home, isolation: &str) -> PathBuf {
+    run(&mut build_on(home, "RUN true\n", isolation));
+    let mut trees = kept(home);
+    assert_eq!(trees.len(), 1);
+    trees.remove(0)
 }
 
 /// The trees that the store keeps.
@@ -151,13 +159,12 @@ fn the_next_build_begins_with_the_tree_as_it_was_unpacked() {
                 continue;
             }
             assert_eq!(run(&mut build_on(home, steps, isolation)), judged, "{what} on {isolation}");
-            let trees = kept(home);
-            assert_eq!(trees.len(), 1, "{what} on {isolation}");
-            let now = without_time_of_root(picture(&trees[0]));
+            let tree = restored(home, isolation);
+            let now = without_time_of_root(picture(&tree));
             let differences: Vec<_> = now.iter().filter(|(path, facts)| expected.get(*path) != Some(facts)).collect();
             assert_eq!((differences, now.len()), (Vec::new(), expected.len()), "{what} on {isolation}");
             // It is one tree all the time, not a new one for each build.
-            let folder = trees[0].metadata().unwrap().ino();
+            let folder = tree.metadata().unwrap().ino();
             assert_eq!(*inode.get_or_insert(folder), folder, "{what} on {isolation}");
         }
     }
@@ -171,7 +178,10 @@ fn a_tree_is_kept_after_a_step_that_failed_too() {
     assert!(!failed.status.success());
     let trees = kept(&home);
     assert_eq!(trees.len(), 1);
-    assert!(trees[0].join("opt/data/a").exists() && !trees[0].join("opt/x").exists());
+    let inode = trees[0].metadata().unwrap().ino();
+    let tree = restored(&home, "chroot");
+    assert!(tree.join("opt/data/a").exists() && !tree.join("opt/x").exists());
+    assert_eq!(tree.metadata().unwrap().ino(), inode);
 }
 
 type Touch = (&'static str, fn(&Path));
@@ -190,26 +200,24 @@ fn a_tree_that_somebody_has_touched_is_not_used() {
         ("attribute", |tree| {
             rustix::fs::setxattr(tree.join("opt"), "user.x", b"y", rustix::fs::XattrFlags::empty()).unwrap();
         }),
-        ("fingerprint", |tree| fs::write(tree.with_file_name("fingerprint"), "sha256:0").unwrap()),
+        ("state", |tree| fs::write(tree.with_file_name("state-1"), "sha256:0").unwrap()),
     ];
     let steps = "RUN cat /opt/data/a >/opt/seen && stat -c %a /opt >>/opt/seen\n";
     let fresh = Home::new();
     let expected = run(&mut build(&fresh, steps));
-    let picture_of_fresh = without_time_of_root(picture(&kept(&fresh)[0]));
+    let picture_of_fresh = without_time_of_root(picture(&restored(&fresh, "chroot")));
     for (what, touch) in touches {
         let home = Home::new();
         run(&mut build(&home, "RUN true\n"));
         touch(&kept(&home)[0]);
         assert_eq!(run(&mut build(&home, steps)), expected, "{what}");
-        let trees = kept(&home);
-        assert_eq!(trees.len(), 1, "{what}");
-        assert_eq!(without_time_of_root(picture(&trees[0])), picture_of_fresh, "{what}");
+        assert_eq!(without_time_of_root(picture(&restored(&home, "chroot"))), picture_of_fresh, "{what}");
     }
 }
 
-/// An attribute on a folder is nothing that a scan sees undone: the tree goes.
+/// An attribute on a folder is nothing that a scan sees undone: the next build makes another tree.
 #[test]
-fn a_tree_with_attributes_on_folders_is_thrown_away() {
+fn a_tree_with_attributes_on_folders_is_not_used() {
     needs_root!();
     let home = Home::new();
     let mut building = build(&home, "RUN mkdir /opt/mark; until [ -e /opt/mark/done ]; do sleep 0.02; done\n");
@@ -224,7 +232,10 @@ fn a_tree_with_attributes_on_folders_is_thrown_away() {
     rustix::fs::setxattr(tree.join("home"), "user.x", b"y", rustix::fs::XattrFlags::empty()).unwrap();
     fs::write(tree.join("opt/mark/done"), "").unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(kept(&home), Vec::<PathBuf>::new());
+    let inode = kept(&home)[0].metadata().unwrap().ino();
+    let tree = restored(&home, "chroot");
+    assert_ne!(tree.metadata().unwrap().ino(), inode);
+    assert_eq!(rustix::fs::llistxattr(tree.join("home"), &mut [0_u8; 1024][..]).unwrap(), 0);
 }
 
 /// The tree in a session's folder that has `path`.
