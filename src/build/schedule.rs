@@ -105,7 +105,7 @@ impl<'a> Schedule<'a> {
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
             step::execute(self.session, &cache, &sources, &mut stage, step, &name)
         });
-        stage.checkin_stage_tree(self.session);
+        stage.checkin_stage_tree(self.session, done.is_err());
         done.map(|()| stage)
     }
 

@@ -223,11 +223,12 @@ impl StageState {
         }
     }
 
-    /// Gives the folder to later builds: no step of this stage needs it any more.
-    pub(super) fn checkin_stage_tree(&mut self, session: &Session<'_>) {
+    /// Gives the folder to later builds: no step of this stage needs it any more, or one has
+    /// `failed`.
+    pub(super) fn checkin_stage_tree(&mut self, session: &Session<'_>, failed: bool) {
         if let Some(root) = self.stage_tree.take().filter(|_| !session.cancel().is_cancelled()) {
             // What cannot be kept is made again.
-            let _ = root.checkin(session);
+            let _ = root.checkin(session, failed);
         }
     }
 }

@@ -15,8 +15,6 @@ use std::io::{BufReader, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::filesystem::Filesystem;
 use super::selection::Selection;
 use super::session::Session;
@@ -45,15 +43,6 @@ pub(super) struct StageTree {
 struct Base {
     layers: Vec<Layer>,
     restore_point: RestorePoint,
-}
-
-/// What is known of a tree in the pool.
-#[derive(Serialize, Deserialize)]
-struct PooledState {
-    /// Of the tree as it is.
-    fingerprint: String,
-    /// The tree as it was unpacked.
-    unpacked: Baseline,
 }
 
 impl StageTree {
@@ -124,51 +113,64 @@ impl StageTree {
     }
 
     /// Puts it into the pool for later builds, as its steps have left it: what wants it restores
-    /// it, and a machine that builds once does not wait for that.
-    pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
+    /// it, and a machine that builds once does not wait for that. After a step that failed, for
+    /// want of room perhaps, it is restored now.
+    pub(super) fn checkin(mut self, session: &Session<'_>, failed: bool) -> Result<()> {
         let path = self.path();
-        let Some(Base { layers, restore_point }) = &self.base else { return Ok(()) };
-        let Some((top, name)) = pool_name(session, layers)? else { return Ok(()) };
-        let now = match self.scanned {
+        let Some(base) = &self.base else { return Ok(()) };
+        let Some((top, name)) = pool_name(session, &base.layers)? else { return Ok(()) };
+        let mut now = match self.scanned.take() {
             Some(scanned) => scanned,
             None => Arc::new(Baseline::scan(&path)?),
         };
+        let mut unpacked = base.restore_point.baseline();
+        if failed {
+            let Some(after) = self.restore(session, base, now)? else { return Ok(()) };
+            (now, unpacked) = (Arc::clone(&after), after);
+        } else if base.restore_point.plan(&now).is_none() {
+            return Ok(());
+        }
         // The tree, and what is recorded of its owners.
         let kept = if session.isolation()?.kind().has_owner_table() { 2 } else { 1 };
         let alone =
             std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count()
                 == kept;
-        if !alone || restore_point.plan(&now).is_none() {
+        if !alone {
             return Ok(());
         }
         now.forget_missing_owners(&path)?;
-        let state = PooledState { fingerprint: now.fingerprint_with_owners(&path)?, unpacked: restore_point.baseline() };
-        let state = postcard::to_stdvec(&state).map_err(|error| Error::io("keep", &path, std::io::Error::other(error)))?;
+        let state = postcard::to_stdvec(&(now.fingerprint_with_owners(&path)?, &*unpacked));
+        let state = state.map_err(|error| Error::io("keep", &path, std::io::Error::other(error)))?;
         session.store.checkin_root(&top.diff_id, &name, self.scratch, &state)
     }
 
     /// It as it was when it was unpacked, where it came out of the pool with `state`; `None` if it
     /// cannot be proved to be that.
     fn restored(self, session: &Session<'_>, layers: &[Layer], state: &[u8]) -> Result<Option<Self>> {
-        let Ok(PooledState { fingerprint, unpacked }) = postcard::from_bytes(state) else { return Ok(None) };
+        let Ok((fingerprint, unpacked)) = postcard::from_bytes::<(String, Baseline)>(state) else { return Ok(None) };
         let path = self.path();
-        let now = Baseline::scan(&path)?;
+        let now = Arc::new(Baseline::scan(&path)?);
         if now.fingerprint_with_owners(&path)? != fingerprint {
             return Ok(None);
         }
-        let restore_point = RestorePoint::new(Arc::new(unpacked));
+        let base = Base { layers: layers.to_vec(), restore_point: RestorePoint::new(Arc::new(unpacked)) };
+        let Some(after) = self.restore(session, &base, now)? else { return Ok(None) };
+        after.forget_missing_owners(&path)?;
+        Ok(Some(self.based_on(layers, after)))
+    }
+
+    /// Restores the folder, in which a scan has seen `now`. Returns what a scan sees in it then;
+    /// `None` where it cannot be proved to be restored.
+    fn restore(&self, session: &Session<'_>, base: &Base, now: Arc<Baseline>) -> Result<Option<Arc<Baseline>>> {
+        let (path, Base { layers, restore_point }) = (self.path(), base);
         let Some(todo) = restore_point.plan(&now) else { return Ok(None) };
         let mut after = now;
         if !todo.is_empty() {
             let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
             restore_point.restore(&path, &todo, lost)?;
-            after = Baseline::scan(&path)?;
+            after = Arc::new(Baseline::scan(&path)?);
         }
-        if !restore_point.is_restored(&path, &todo, &after)? {
-            return Ok(None);
-        }
-        after.forget_missing_owners(&path)?;
-        Ok(Some(self.based_on(layers, Arc::new(after))))
+        Ok(restore_point.is_restored(&path, &todo, &after)?.then_some(after))
     }
 }
 

@@ -109,9 +109,11 @@ impl RestorePoint {
     }
 
     /// The scan, with the stamps that files have got since although nothing has changed them.
-    pub fn baseline(&self) -> Baseline {
-        let mut baseline = Baseline::clone(&self.baseline);
-        baseline.stamps.extend(self.moved.iter().map(|(path, stamp)| (path.clone(), *stamp)));
+    pub fn baseline(&self) -> Arc<Baseline> {
+        let mut baseline = Arc::clone(&self.baseline);
+        if !self.moved.is_empty() {
+            Arc::make_mut(&mut baseline).stamps.extend(self.moved.iter().map(|(path, stamp)| (path.clone(), *stamp)));
+        }
         baseline
     }
 

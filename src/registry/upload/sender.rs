@@ -9,7 +9,7 @@ use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::{Chunks, cut};
-use super::chunk_size::chunk_for;
+use super::chunk_size::{chunk_for, first_chunk};
 use super::limiter::{UploadLimiter, UploadPermit};
 use super::limits::UploadLimits;
 use super::prefix::prefix_fits;
@@ -70,7 +70,8 @@ pub(crate) async fn send(mut job: BlobUpload<'_>) -> Result<UploadResult> {
         }
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
     };
-    if let Some(chunk) = job.limiter.chunk() {
+    let first = || first_chunk(job.route.endpoint.round_trip(), job.limits.chunk_size);
+    if let Some(chunk) = job.limiter.chunk().or_else(first) {
         upload.prefer(chunk);
     }
     let keyed = job.descriptor.is_none();
