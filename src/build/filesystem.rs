@@ -120,10 +120,10 @@ impl Filesystem {
     }
 
     /// Whether all of a layer will have to be read before anything is known of what is in it, and
-    /// later once more by a RUN.
-    pub(super) fn will_be_read_twice(&self, session: &Session<'_>) -> bool {
+    /// later once more by a RUN. Looks at the first `layers`.
+    pub(super) fn will_be_read_twice(&self, session: &Session<'_>, layers: usize) -> bool {
         let unread = |layer: &Layer| !session.store.has_layer_data(&layer.diff_id, LayerData::Index);
-        self.will_run && self.layers[self.indexed..].iter().any(unread)
+        self.will_run && self.layers[..layers].iter().skip(self.indexed).any(unread)
     }
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.

@@ -168,7 +168,8 @@ impl StageState {
     fn unpack_early(&mut self, session: &Session<'_>) {
         let request = session.request;
         // What another machine has run need not be run here.
-        if request.cache_repo.is_some() || !request.cache_from.is_empty() || !self.filesystem.will_be_read_twice(session) {
+        let elsewhere = request.cache_repo.is_some() || !request.cache_from.is_empty();
+        if elsewhere || !self.filesystem.will_be_read_twice(session, self.base_layers) {
             return;
         }
         let Ok(isolation) = session.isolation() else { return };

@@ -26,6 +26,9 @@ use crate::oci::ChainId;
 use crate::sandbox::{Isolation, Snapshot, User};
 use crate::store::ScratchDir;
 
+/// So many bytes that steps have written wait in the pool.
+const MOST_LEFT: u64 = 512 << 20;
+
 /// Not the name that a layer's own tree has in the store: nobody else may read this one.
 const ROOT: &str = "root";
 
@@ -113,8 +116,8 @@ impl StageTree {
     }
 
     /// Puts it into the pool for later builds, as its steps have left it: what wants it restores
-    /// it, and a machine that builds once does not wait for that. After a step that failed, for
-    /// want of room perhaps, it is restored now.
+    /// it, and a machine that builds once does not wait for that. It is restored now where it would
+    /// take much room, and after a step that failed, for want of room perhaps.
     pub(super) fn checkin(mut self, session: &Session<'_>, failed: bool) -> Result<()> {
         let path = self.path();
         let Some(base) = &self.base else { return Ok(()) };
@@ -124,7 +127,7 @@ impl StageTree {
             None => Arc::new(Baseline::scan(&path)?),
         };
         let mut unpacked = base.restore_point.baseline();
-        if failed {
+        if failed || now.size() > unpacked.size() + MOST_LEFT {
             let Some(after) = self.restore(session, base, now)? else { return Ok(()) };
             (now, unpacked) = (Arc::clone(&after), after);
         } else if base.restore_point.plan(&now).is_none() {

@@ -134,6 +134,12 @@ impl Baseline {
         Ok(baseline)
     }
 
+    /// The bytes of its files.
+    pub fn size(&self) -> u64 {
+        let files = self.stamps.values().filter(|stamp| !stamp.is_folder());
+        files.map(|stamp| stamp.size as u64 / stamp.links.max(1)).sum()
+    }
+
     /// The inodes that have several names.
     pub fn linked(&self) -> Vec<u64> {
         let several = self.stamps.values().filter(|stamp| stamp.links > 1 && !stamp.is_folder());

@@ -63,15 +63,21 @@ pub(crate) struct UploadResult {
 
 /// Uploads one blob; returns when the registry has it.
 pub(crate) async fn send(mut job: BlobUpload<'_>) -> Result<UploadResult> {
+    let mut first = None;
     let mut upload = match job.session.and_then(SessionLock::read) {
         Some(record) if goes_on(&job, &record).await? => {
             job.limits.announce(record.least);
             Upload::resume(job.limits.clone(), record.location, record.offset)
         }
-        _ => Upload::new(job.limits.clone(), job.mount.is_some()),
+        _ => {
+            // What comes from another registry comes at that one's speed.
+            if !matches!(job.source, BlobSource::Remote(_)) {
+                first = first_chunk(job.route.endpoint.round_trip(), job.limits.chunk_size);
+            }
+            Upload::new(job.limits.clone(), job.mount.is_some())
+        }
     };
-    let first = || first_chunk(job.route.endpoint.round_trip(), job.limits.chunk_size);
-    if let Some(chunk) = job.limiter.chunk().or_else(first) {
+    if let Some(chunk) = job.limiter.chunk().or(first) {
         upload.prefer(chunk);
     }
     let keyed = job.descriptor.is_none();

@@ -57,7 +57,7 @@ pub(super) fn run(
         Fork::Child => exit_now(command.exec()),
         Fork::Parent(pid) => {
             // Who hears of the start may look at the process, and must not see this program.
-            executed.wait()?;
+            executed.wait(report)?;
             write_message(report, &Report::Started).step(|| "report".into())?;
             Ok(reap_until_end(pid, &events, report, |helper| match read_message::<i32>(helper) {
                 Ok(Some(number)) => {

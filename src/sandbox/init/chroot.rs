@@ -92,7 +92,7 @@ fn supervise(
         Fork::Parent(pid) => pid,
     };
     drop((report, alive));
-    let started = executed.wait().and_then(|()| attended::tell_start(control, pid));
+    let started = executed.wait(control).and_then(|()| attended::tell_start(control, pid));
     let exit = started.and_then(|()| wait_or_hang_up(pid, &events, guard, control));
     drop(agents);
     orphans::kill_descendants();

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
@@ -44,9 +46,18 @@ impl ExecPipe {
         self.reader
     }
 
-    /// For the parent after the fork: waits for that moment.
-    pub(super) fn wait(self) -> Result<(), SetupError> {
-        std::io::copy(&mut self.into_reader(), &mut std::io::sink()).step(|| "wait for exec".into()).map(drop)
+    /// For the parent after the fork: waits for that moment, or until something comes from
+    /// `orders`: a command that cannot be executed for now (its program is on a disk that does not
+    /// answer) is still to be killed.
+    pub(super) fn wait(self, orders: &UnixStream) -> Result<(), SetupError> {
+        let reader = self.into_reader();
+        let mut fds = [PollFd::new(&reader, PollFlags::IN), PollFd::new(orders, PollFlags::IN)];
+        loop {
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => {}
+                polled => return polled.step(|| "wait for exec".into()).map(drop),
+            }
+        }
     }
 }
 
@@ -79,5 +90,30 @@ pub(super) fn expect_mounted_with(tree: &Path, options: &[(&str, StatVfsMountFla
             Err(SetupError::new(step, Some(Errno::ACCESS.raw_os_error())).with_cause(Cause::MountOptions(needed)))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_wait_for_exec_ends_with_the_childs_writing_end_or_with_an_order() {
+        let (mut caller, orders) = UnixStream::pair().unwrap();
+        let executed = ExecPipe::new().unwrap();
+        let of_the_child = executed.writer.try_clone().unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(of_the_child);
+        });
+        executed.wait(&orders).unwrap();
+        ends.join().unwrap();
+        // A child that never gets there.
+        let executed = ExecPipe::new().unwrap();
+        let _of_the_child = executed.writer.try_clone().unwrap();
+        caller.write_all(&[0]).unwrap();
+        executed.wait(&orders).unwrap();
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.exec()),
         Fork::Parent(child) => {
-            executed.wait()?;
+            executed.wait(control)?;
             write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
             Ok(wait(child, &events, control))
         }

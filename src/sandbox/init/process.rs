@@ -212,7 +212,7 @@ pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Re
 
 /// Makes the mount tree whose root `mount` is read-only, all mounts below it included
 /// (mount_setattr(2)).
-pub(in crate::sandbox) fn mount_setattr_read_only(mount: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn mount_setattr_read_only(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: descriptor, path and attributes are valid for the call, the size is that of the

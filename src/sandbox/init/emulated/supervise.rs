@@ -195,11 +195,8 @@ impl Running {
                 polled => polled.step(|| "wait for the command".into())?,
             };
             let [call, report, order] = [0, 1, 2].map(|number: usize| fds[number].revents());
-            if fds.get(3).is_some_and(|executed| !executed.revents().is_empty())
-                && let Some(pid) = Pid::from_raw(main)
-            {
-                self.executed = None;
-                attended::tell_start(control, pid)?;
+            if fds.get(3).is_some_and(|executed| !executed.revents().is_empty()) {
+                self.tell_start(control)?;
             }
             if call.contains(PollFlags::IN) {
                 self.answer_call();
@@ -207,7 +204,8 @@ impl Running {
             if !report.is_empty()
                 && let Some(exit) = self.hear_reports()
             {
-                return Ok(exit);
+                // It may have been executed since the call that waited.
+                return self.tell_start(control).map(|()| exit);
             }
             let signal = |signal: rustix::process::Signal| {
                 let _ = ptrace::kill(main, signal.as_raw());
@@ -216,6 +214,12 @@ impl Running {
                 return Err(SetupError::new("wait for the command (the caller is gone)", None));
             }
         }
+    }
+
+    /// Tells the caller once that the command was executed.
+    fn tell_start(&mut self, control: &UnixStream) -> Result<(), SetupError> {
+        let first = self.executed.take().and_then(|_| Pid::from_raw(self.supervisor.main));
+        first.map_or(Ok(()), |pid| attended::tell_start(control, pid))
     }
 
     fn answer_call(&mut self) {
