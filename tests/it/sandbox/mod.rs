@@ -11,6 +11,7 @@ mod old_kernels;
 mod one_id;
 mod paths;
 pub(crate) mod plain_users;
+mod processors;
 pub(crate) mod rootfs;
 mod run;
 mod surroundings;

@@ -80,6 +80,8 @@ impl Supervisor {
             | libc::SYS_process_vm_readv
             | libc::SYS_process_vm_writev => self.on_process(call, caller),
             libc::SYS_prctl => self.prctl(call, caller),
+            // See `placement`.
+            libc::SYS_sched_getaffinity | libc::SYS_sched_setaffinity => Ok(Reply::Kernel),
             _ => self.dispatch_attributes(call, caller),
         }
     }

@@ -113,6 +113,8 @@ const ANSWERED: &[c_long] = &[
     libc::SYS_pidfd_open,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
 ];
 
 /// Of these the kernel must make a part in the process itself; the supervisor changes their

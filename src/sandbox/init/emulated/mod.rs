@@ -32,6 +32,7 @@ mod nodes;
 mod open;
 mod permissions;
 mod place;
+mod placement;
 mod proc;
 mod ptrace;
 mod short_name;

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -19,6 +19,7 @@ use super::super::process::{Fork, die_with_parent, exit_now, fork};
 use super::super::{attended, notify, orphans, seccomp, ssh};
 use super::credentials::Credentials;
 use super::memory::Memory;
+use super::placement::{PAUSE_MS, Placement};
 use super::ptrace::{self, Event, Resume};
 use super::state::Supervisor;
 use super::threads::{FileSystem, Threads};
@@ -52,7 +53,12 @@ pub(super) fn run(
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
     let Started { main, listener, keep_alive, errors, executed } = start(command)?;
-    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports, executed: Some(executed) };
+    let mut running = Running {
+        supervisor: supervisor(setup, main, listener)?,
+        reports,
+        placement: Placement::new(),
+        executed: Some(executed),
+    };
     let entered = running.enter(command);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
@@ -156,6 +162,7 @@ struct Running {
     supervisor: Supervisor,
     /// Readable when a thread has stopped or ended.
     reports: OwnedFd,
+    placement: Placement,
     /// Until the caller was told that the command was executed: the descriptor that ends then.
     executed: Option<File>,
 }
@@ -189,9 +196,14 @@ impl Running {
                 PollFd::new(&self.reports, PollFlags::IN),
                 PollFd::new(control, PollFlags::IN),
             ];
+            let pause = self.placement.keeps().then_some(Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 });
             fds.extend(self.executed.as_ref().map(|executed| PollFd::new(executed, PollFlags::IN)));
-            match poll(&mut fds, None) {
+            match poll(&mut fds, pause.as_ref()) {
                 Err(Errno::INTR) => continue,
+                Ok(0) => {
+                    self.placement.let_go();
+                    continue;
+                }
                 polled => polled.step(|| "wait for the command".into())?,
             };
             let [call, report, order] = [0, 1, 2].map(|number: usize| fds[number].revents());
@@ -225,6 +237,11 @@ impl Running {
     fn answer_call(&mut self) {
         // A call whose thread has died in the meantime is dropped.
         if let Ok(call) = notify::receive(&self.supervisor.listener) {
+            match call.number {
+                libc::SYS_sched_getaffinity => self.placement.let_go(),
+                libc::SYS_sched_setaffinity => self.placement.leave_to_command(),
+                _ => self.placement.called(call.thread as i32),
+            }
             dispatch::answer(&mut self.supervisor, &call);
         }
     }
@@ -242,6 +259,12 @@ impl Running {
     }
 
     fn on_event(&mut self, thread: i32, event: Event) -> Option<Exit> {
+        match event {
+            Event::Cloned(child) => self.placement.let_go_with(child),
+            // execve among others: a program may look where it may run.
+            Event::Seccomp(_) => self.placement.let_go(),
+            _ => {}
+        }
         let supervisor = &mut self.supervisor;
         match event {
             Event::Exited(_) | Event::Killed(_) => {
