@@ -127,7 +127,7 @@ impl StageTree {
             None => Arc::new(Baseline::scan(&path)?),
         };
         let mut unpacked = base.restore_point.baseline();
-        if failed || now.size() > unpacked.size() + MOST_LEFT {
+        if failed || now.size() > unpacked.size().saturating_add(MOST_LEFT) {
             let Some(after) = self.restore(session, base, now)? else { return Ok(()) };
             (now, unpacked) = (Arc::clone(&after), after);
         } else if base.restore_point.plan(&now).is_none() {

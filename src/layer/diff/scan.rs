@@ -134,10 +134,10 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// The bytes of its files.
+    /// The bytes of its files, holes included.
     pub fn size(&self) -> u64 {
         let files = self.stamps.values().filter(|stamp| !stamp.is_folder());
-        files.map(|stamp| stamp.size as u64 / stamp.links.max(1)).sum()
+        files.map(|stamp| stamp.size as u64 / stamp.links.max(1)).fold(0, u64::saturating_add)
     }
 
     /// The inodes that have several names.

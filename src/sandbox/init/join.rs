@@ -54,7 +54,8 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
         Fork::Child => exit_now(command.exec()),
         Fork::Parent(child) => {
             executed.wait(control)?;
-            write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
+            // A caller that is gone has the command killed below.
+            let _ = write_message(control, &Reply::Started(child.as_raw_nonzero().get()));
             Ok(wait(child, &events, control))
         }
     }

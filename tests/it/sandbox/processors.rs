@@ -28,7 +28,7 @@ fn commands_on_emulated_see_all_processors_and_may_run_on_each() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let all = run(&mut Command::new("nproc"));
-    for who in ["itself", "thread", "busy thread", "child", "program"] {
+    for who in ["itself", "thread", "busy thread", "child", "program", "status"] {
         assert!(said.contains(&format!(" {who}: {}\n", all.trim())), "{who}, of {all}: {said}");
     }
 }

@@ -9,16 +9,18 @@
 //!
 //! Nothing else is kept there, so what runs beside the thread has all processors. A thread is let
 //! go when another one calls, when it makes no calls for a while, starts a thread, a process or a
-//! program, or asks where it may run: nobody sees less processors than there are.
+//! program, or when somebody asks where it may run: nobody sees fewer processors than there are.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// After so many calls in a row.
-const CALLS: u32 = 16;
+const CALLS: i32 = 16;
 
-/// After so many calls the kernel may find a better processor for both.
-const MOST_CALLS: u32 = 4096;
+/// After so many calls the kernel may find a better processor for both, where another build has
+/// come to theirs: it gets some milliseconds for that.
+const MOST_CALLS: i32 = 16_384;
+const FREE_CALLS: i32 = 512;
 
 /// A thread that has made no call for so long is let go.
 pub(super) const PAUSE_MS: i64 = 5;
@@ -29,13 +31,14 @@ pub(super) struct Placement {
     all: Option<CpuSet>,
     kept: Option<i32>,
     last: i32,
-    calls: u32,
+    /// How many calls `last` has made in a row; below 0 they do not count.
+    calls: i32,
 }
 
 impl Placement {
     pub(super) fn new() -> Self {
         let all = sched_getaffinity(None).ok().filter(|all| all.count() > 1);
-        Self { all, kept: None, last: 0, calls: 0 }
+        Self { all: all.map(with_later_ones), kept: None, last: 0, calls: 0 }
     }
 
     /// Whether [`let_go`](Self::let_go) is to be called after a pause.
@@ -45,9 +48,12 @@ impl Placement {
 
     /// Takes in that `thread` has made a call.
     pub(super) fn called(&mut self, thread: i32) {
-        if thread != self.last || self.calls >= MOST_CALLS {
+        if thread != self.last {
             self.let_go();
             self.last = thread;
+        } else if self.calls >= MOST_CALLS {
+            self.let_go();
+            self.calls = -FREE_CALLS;
         }
         self.calls += 1;
         if self.calls == CALLS {
@@ -75,12 +81,12 @@ impl Placement {
         }
     }
 
-    /// As `let_go`, also for a new thread or process, which has not run yet: it may have been made
-    /// by one that was kept.
-    pub(super) fn let_go_with(&mut self, new: i32) {
+    /// As `let_go`, also for a `new` thread or process, which has not run yet: its maker may have
+    /// been kept at that moment. It gets what its maker has now.
+    pub(super) fn let_go_with(&mut self, maker: i32, new: i32) {
         self.let_go();
-        if let Some(all) = &self.all {
-            let _ = sched_setaffinity(Pid::from_raw(new), all);
+        if let Ok(set) = sched_getaffinity(Pid::from_raw(maker)) {
+            let _ = sched_setaffinity(Pid::from_raw(new), &set);
         }
     }
 
@@ -89,6 +95,20 @@ impl Placement {
         self.let_go();
         self.all = None;
     }
+}
+
+/// Where the command was started on all processors that this process may use, all that there can
+/// be, since the kernel takes those that may be used at the time: that can change.
+fn with_later_ones(now: CpuSet) -> CpuSet {
+    let mut every = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|processor| every.set(processor));
+    let same = sched_setaffinity(None, &every).is_ok() && sched_getaffinity(None).is_ok_and(|then| then == now);
+    if same {
+        return every;
+    }
+    // It was started on some of them (taskset, isolated processors).
+    let _ = sched_setaffinity(None, &now);
+    now
 }
 
 #[cfg(test)]
@@ -118,7 +138,8 @@ mod tests {
         call(&mut placement, CALLS);
         call(&mut placement, MOST_CALLS - CALLS + 1);
         assert_eq!(processors(), all, "for a moment");
-        call(&mut placement, CALLS);
+        call(&mut placement, FREE_CALLS + CALLS);
+        assert_eq!(processors(), 1);
         placement.leave_to_command();
         call(&mut placement, 2 * CALLS);
         assert_eq!((placement.keeps(), processors()), (false, all));

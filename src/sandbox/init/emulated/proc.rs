@@ -89,7 +89,7 @@ impl Supervisor {
 
     /// A text in place of the file of /proc at `path`, where the kernel's own would tell of this
     /// machine.
-    pub(super) fn proc_text(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn proc_text(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         let of = split(path)?;
         match of.rest {
             b"mounts" => {
@@ -101,6 +101,8 @@ impl Supervisor {
                     .to_vec(),
             ),
             b"status" => {
+                // It says where the thread may run.
+                self.placement.let_go();
                 let thread = self.threads.thread(of.process)?;
                 let text = std::fs::read_to_string(super::view::os(path)).ok()?;
                 Some(text.lines().map(|line| status_line(line, thread) + "\n").collect::<String>().into_bytes())

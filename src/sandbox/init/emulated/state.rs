@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::super::notify::{self, Call};
 use super::credentials::{CAP_DAC_OVERRIDE, Credentials};
 use super::memory::{Memory, PATH_MAX};
+use super::placement::Placement;
 use super::threads::{FileSystem, Threads};
 use super::view::{PATH_ONLY, View, kind};
 use crate::layer::owner_table::{Inode, OwnerTable, inode_of};
@@ -49,6 +50,7 @@ pub(super) struct Supervisor {
     pub(super) linked: HashSet<Inode>,
     /// A fifo has been made: opening one may block.
     pub(super) has_fifos: bool,
+    pub(super) placement: Placement,
 }
 
 /// The thread that makes a call.

@@ -53,16 +53,12 @@ pub(super) fn run(
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
     let Started { main, listener, keep_alive, errors, executed } = start(command)?;
-    let mut running = Running {
-        supervisor: supervisor(setup, main, listener)?,
-        reports,
-        placement: Placement::new(),
-        executed: Some(executed),
-    };
+    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports, executed: Some(executed) };
     let entered = running.enter(command);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
     let exit = entered.and(hidden).and_then(|()| running.until_end(control));
+    running.supervisor.placement.let_go();
     drop(agents);
     running.kill_all();
     running.supervisor.forget_gone(0);
@@ -155,14 +151,27 @@ fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, 
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
     let (gone, gone_in_order) = Default::default();
-    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, gone, gone_in_order, linked, has_fifos: false })
+    Ok(Supervisor {
+        listener,
+        view,
+        table,
+        threads,
+        memory,
+        main,
+        loader,
+        uid,
+        gone,
+        gone_in_order,
+        linked,
+        has_fifos: false,
+        placement: Placement::new(),
+    })
 }
 
 struct Running {
     supervisor: Supervisor,
     /// Readable when a thread has stopped or ended.
     reports: OwnedFd,
-    placement: Placement,
     /// Until the caller was told that the command was executed: the descriptor that ends then.
     executed: Option<File>,
 }
@@ -196,12 +205,12 @@ impl Running {
                 PollFd::new(&self.reports, PollFlags::IN),
                 PollFd::new(control, PollFlags::IN),
             ];
-            let pause = self.placement.keeps().then_some(Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 });
+            let pause = self.supervisor.placement.keeps().then_some(Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 });
             fds.extend(self.executed.as_ref().map(|executed| PollFd::new(executed, PollFlags::IN)));
             match poll(&mut fds, pause.as_ref()) {
                 Err(Errno::INTR) => continue,
                 Ok(0) => {
-                    self.placement.let_go();
+                    self.supervisor.placement.let_go();
                     continue;
                 }
                 polled => polled.step(|| "wait for the command".into())?,
@@ -238,9 +247,9 @@ impl Running {
         // A call whose thread has died in the meantime is dropped.
         if let Ok(call) = notify::receive(&self.supervisor.listener) {
             match call.number {
-                libc::SYS_sched_getaffinity => self.placement.let_go(),
-                libc::SYS_sched_setaffinity => self.placement.leave_to_command(),
-                _ => self.placement.called(call.thread as i32),
+                libc::SYS_sched_getaffinity => self.supervisor.placement.let_go(),
+                libc::SYS_sched_setaffinity => self.supervisor.placement.leave_to_command(),
+                _ => self.supervisor.placement.called(call.thread as i32),
             }
             dispatch::answer(&mut self.supervisor, &call);
         }
@@ -260,9 +269,9 @@ impl Running {
 
     fn on_event(&mut self, thread: i32, event: Event) -> Option<Exit> {
         match event {
-            Event::Cloned(child) => self.placement.let_go_with(child),
+            Event::Cloned(child) => self.supervisor.placement.let_go_with(thread, child),
             // execve among others: a program may look where it may run.
-            Event::Seccomp(_) => self.placement.let_go(),
+            Event::Seccomp(_) | Event::Exited(_) | Event::Killed(_) => self.supervisor.placement.let_go(),
             _ => {}
         }
         let supervisor = &mut self.supervisor;
