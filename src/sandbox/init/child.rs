@@ -12,7 +12,7 @@ use rustix::process::{chdir, fchdir};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-use super::descriptors::{ExecPipe, fd_path};
+use super::descriptors::{fd_path, pipe, wait_for_exec};
 use super::plan::RootPlan;
 use super::process::{Fork, child_events, exit_now, fork, unshare};
 use super::reap::{reap_until_end, send_signal};
@@ -52,12 +52,13 @@ pub(super) fn run(
         return command.enter().map(|()| Exit::Code(0));
     }
     let events = child_events().step(|| "signalfd".into())?;
-    let executed = ExecPipe::new()?;
+    let (executed, executing) = pipe()?;
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.exec()),
         Fork::Parent(pid) => {
             // Who hears of the start may look at the process, and must not see this program.
-            executed.wait(report)?;
+            drop(executing);
+            wait_for_exec(&executed, report)?;
             write_message(report, &Report::Started).step(|| "report".into())?;
             Ok(reap_until_end(pid, &events, report, |helper| match read_message::<i32>(helper) {
                 Ok(Some(number)) => {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::descriptors::{ExecPipe, expect_mounted_with, open_folder, pipe, remove_tree};
+use super::descriptors::{expect_mounted_with, open_folder, pipe, remove_tree, wait_for_exec};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
@@ -77,7 +77,6 @@ fn supervise(
     let (alive, keep_alive) = pipe()?;
     let (reports, report) = pipe()?;
     let events = process::child_events().step(|| "signalfd".into())?;
-    let executed = ExecPipe::new()?;
     let pid = match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((keep_alive, reports));
@@ -92,7 +91,7 @@ fn supervise(
         Fork::Parent(pid) => pid,
     };
     drop((report, alive));
-    let started = executed.wait(control).and_then(|()| attended::tell_start(control, pid));
+    let started = wait_for_exec(&reports, control).and_then(|()| attended::tell_start(control, pid));
     let exit = started.and_then(|()| wait_or_hang_up(pid, &events, guard, control));
     drop(agents);
     orphans::kill_descendants();

@@ -28,35 +28,16 @@ pub(super) fn pipe() -> Result<(File, File), SetupError> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Tells when a child that is forked while it exists has become its program, or has ended: only its
-/// copy of the writing end is open then, and exec closes that.
-pub(super) struct ExecPipe {
-    reader: File,
-    writer: File,
-}
-
-impl ExecPipe {
-    pub(super) fn new() -> Result<Self, SetupError> {
-        pipe().map(|(reader, writer)| Self { reader, writer })
-    }
-
-    /// For the parent after the fork: a descriptor that is at its end from that moment on.
-    pub(super) fn into_reader(self) -> File {
-        drop(self.writer);
-        self.reader
-    }
-
-    /// For the parent after the fork: waits for that moment, or until something comes from
-    /// `orders`: a command that cannot be executed for now (its program is on a disk that does not
-    /// answer) is still to be killed.
-    pub(super) fn wait(self, orders: &UnixStream) -> Result<(), SetupError> {
-        let reader = self.into_reader();
-        let mut fds = [PollFd::new(&reader, PollFlags::IN), PollFd::new(orders, PollFlags::IN)];
-        loop {
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => {}
-                polled => return polled.step(|| "wait for exec".into()).map(drop),
-            }
+/// Waits until a child has become its program, has ended or has something to say: `child` is the
+/// reading end of a pipe whose writing end only the child has, and exec closes that. Or until
+/// something comes from `orders`: a command that cannot be executed for now (its program is on a
+/// disk that does not answer) is still to be killed.
+pub(super) fn wait_for_exec(child: &File, orders: &UnixStream) -> Result<(), SetupError> {
+    let mut fds = [PollFd::new(child, PollFlags::IN), PollFd::new(orders, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            polled => return polled.step(|| "wait for exec".into()).map(drop),
         }
     }
 }
@@ -102,18 +83,16 @@ mod tests {
     #[test]
     fn the_wait_for_exec_ends_with_the_childs_writing_end_or_with_an_order() {
         let (mut caller, orders) = UnixStream::pair().unwrap();
-        let executed = ExecPipe::new().unwrap();
-        let of_the_child = executed.writer.try_clone().unwrap();
+        let (child, of_the_child) = pipe().unwrap();
         let ends = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(20));
             drop(of_the_child);
         });
-        executed.wait(&orders).unwrap();
+        wait_for_exec(&child, &orders).unwrap();
         ends.join().unwrap();
         // A child that never gets there.
-        let executed = ExecPipe::new().unwrap();
-        let _of_the_child = executed.writer.try_clone().unwrap();
+        let (child, _of_the_child) = pipe().unwrap();
         caller.write_all(&[0]).unwrap();
-        executed.wait(&orders).unwrap();
+        wait_for_exec(&child, &orders).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::descriptors::{ExecPipe, open_folder};
+use super::descriptors::{open_folder, pipe, wait_for_exec};
 use super::process::{Fork, child_events, exit_now, fork};
 use super::reap::{reap_until_end, send_signal};
 use super::{command, userns};
@@ -49,11 +49,12 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
         rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open /".into())?;
     let command = command::prepare(isolation, spec, &root, None)?;
     let events = child_events().step(|| "signalfd".into())?;
-    let executed = ExecPipe::new()?;
+    let (executed, executing) = pipe()?;
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.exec()),
         Fork::Parent(child) => {
-            executed.wait(control)?;
+            drop(executing);
+            wait_for_exec(&executed, control)?;
             // A caller that is gone has the command killed below.
             let _ = write_message(control, &Reply::Started(child.as_raw_nonzero().get()));
             Ok(wait(child, &events, control))

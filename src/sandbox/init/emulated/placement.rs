@@ -62,7 +62,9 @@ impl Placement {
     }
 
     fn keep(&mut self, thread: i32) {
-        let Some(_) = self.all else { return };
+        if self.all.is_none() {
+            return;
+        }
         let mut here = CpuSet::new();
         here.set(sched_getcpu());
         // What fails leaves both where they are, which costs time only.

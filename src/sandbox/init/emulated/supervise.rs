@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::super::command::Command;
-use super::super::descriptors::{ExecPipe, pipe};
+use super::super::descriptors::pipe;
 use super::super::process::{Fork, die_with_parent, exit_now, fork};
 use super::super::{attended, notify, orphans, seccomp, ssh};
 use super::credentials::Credentials;
@@ -52,8 +52,8 @@ pub(super) fn run(
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
-    let Started { main, listener, keep_alive, errors, executed } = start(command)?;
-    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports, executed: Some(executed) };
+    let Started { main, listener, keep_alive, errors } = start(command)?;
+    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports, errors, told: false };
     let entered = running.enter(command);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
@@ -63,7 +63,7 @@ pub(super) fn run(
     running.kill_all();
     running.supervisor.forget_gone(0);
     drop(keep_alive);
-    match read_message::<SetupError>(errors).step(|| "start the command".into())? {
+    match read_message::<SetupError>(&running.errors).step(|| "start the command".into())? {
         Some(error) => Err(error),
         None => exit.map(|exit| (exit, running.supervisor.table)),
     }
@@ -76,8 +76,6 @@ struct Started {
     keep_alive: File,
     /// Says what has failed before the command was executed.
     errors: File,
-    /// At its end once the command was executed.
-    executed: File,
 }
 
 /// Makes the command's process, traced and under the filter, about to execute.
@@ -87,7 +85,6 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
     let (errors, error) = pipe()?;
     let (go, let_go) = pipe()?;
     let (ours, theirs) = UnixStream::pair().step(|| "socketpair".into())?;
-    let executed = ExecPipe::new()?;
     let main = match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((keep_alive, errors, let_go, ours));
@@ -117,7 +114,7 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
         known.map(|()| listener)
     });
     match received {
-        Ok(listener) => Ok(Started { main, listener, keep_alive, errors, executed: executed.into_reader() }),
+        Ok(listener) => Ok(Started { main, listener, keep_alive, errors }),
         Err(fault) => {
             let _ = ptrace::kill(main, libc::SIGKILL);
             orphans::kill_descendants();
@@ -172,8 +169,10 @@ struct Running {
     supervisor: Supervisor,
     /// Readable when a thread has stopped or ended.
     reports: OwnedFd,
-    /// Until the caller was told that the command was executed: the descriptor that ends then.
-    executed: Option<File>,
+    /// What has failed before the command was executed; at its end from then on.
+    errors: File,
+    /// Whether the caller knows that it was executed.
+    told: bool,
 }
 
 impl Running {
@@ -206,7 +205,7 @@ impl Running {
                 PollFd::new(control, PollFlags::IN),
             ];
             let pause = self.supervisor.placement.keeps().then_some(Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 });
-            fds.extend(self.executed.as_ref().map(|executed| PollFd::new(executed, PollFlags::IN)));
+            fds.extend((!self.told).then(|| PollFd::new(&self.errors, PollFlags::IN)));
             match poll(&mut fds, pause.as_ref()) {
                 Err(Errno::INTR) => continue,
                 Ok(0) => {
@@ -239,8 +238,9 @@ impl Running {
 
     /// Tells the caller once that the command was executed.
     fn tell_start(&mut self, control: &UnixStream) -> Result<(), SetupError> {
-        let first = self.executed.take().and_then(|_| Pid::from_raw(self.supervisor.main));
-        first.map_or(Ok(()), |pid| attended::tell_start(control, pid))
+        let first = !std::mem::replace(&mut self.told, true);
+        let main = Pid::from_raw(self.supervisor.main).filter(|_| first);
+        main.map_or(Ok(()), |pid| attended::tell_start(control, pid))
     }
 
     fn answer_call(&mut self) {
