@@ -268,16 +268,11 @@ impl Running {
     }
 
     fn on_event(&mut self, thread: i32, event: Event) -> Option<Exit> {
-        match event {
-            Event::Cloned(child) => self.supervisor.placement.let_go_with(thread, child),
-            // execve among others: a program may look where it may run.
-            Event::Seccomp(_) | Event::Exited(_) | Event::Killed(_) => self.supervisor.placement.let_go(),
-            _ => {}
-        }
         let supervisor = &mut self.supervisor;
         match event {
             Event::Exited(_) | Event::Killed(_) => {
                 supervisor.threads.ended(thread);
+                supervisor.placement.ended(thread);
                 let exit = match event {
                     Event::Exited(code) => Exit::Code(code as u8),
                     Event::Killed(signal) => Exit::Signal(signal as u8),
@@ -285,7 +280,13 @@ impl Running {
                 };
                 return (thread == supervisor.main).then_some(exit);
             }
-            Event::Seccomp(filter::TRACE_DATA) => supervisor.on_traced_call(thread),
+            Event::Seccomp(filter::TRACE_DATA) => {
+                // With execve it takes over the number of its process.
+                if !supervisor.threads.is_process(thread) {
+                    supervisor.placement.let_go();
+                }
+                supervisor.on_traced_call(thread);
+            }
             // A filter of the command's own: without a tracer the kernel says ENOSYS.
             Event::Seccomp(_) => supervisor.refuse_traced_call(thread),
             Event::Cloned(child) => {
@@ -294,6 +295,7 @@ impl Running {
                     libc::SYS_vfork => (libc::CLONE_VFORK | libc::CLONE_VM) as u64,
                     _ => 0,
                 });
+                supervisor.placement.cloned(thread, child, flags & libc::CLONE_THREAD as u64 != 0);
                 if supervisor.threads.cloned(thread, child, flags) {
                     ptrace::resume(child, Resume::Run, 0);
                 }
