@@ -122,6 +122,11 @@ impl OwnerTable {
         self.0.get(&inode)?.capability.as_ref()
     }
 
+    /// Whether any inode has a file capability.
+    pub(crate) fn has_capabilities(&self) -> bool {
+        self.0.values().any(|row| row.capability.is_some())
+    }
+
     /// Sets what is true of an inode. Numbers are used again, so it has to be called for every new
     /// file.
     pub(crate) fn set(&mut self, inode: Inode, row: Row) {

@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, FileType, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 use super::super::notify::Call;
-use super::credentials::{CAP_CHOWN, CAP_SETFCAP};
+use super::credentials::{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETFCAP};
 use super::examine::attributes_of;
 use super::permissions::{may_set_group_id, owns, without_set_id};
 use super::state::{Caller, DONE, Reply, Result, Supervisor, set_mode, touch};
@@ -148,7 +149,9 @@ impl Supervisor {
             // An access list sets the mode as well.
             let special = self.shown(stat).st_mode & 0o7000;
             let (on_disk, recorded) = split_mode(kind(&now), now.st_mode & 0o777 | special);
-            set_mode(file, on_disk)?;
+            if on_disk != now.st_mode & 0o7777 {
+                set_mode(file, on_disk)?;
+            }
             self.record(stat, |record| record.mode = recorded);
         }
         DONE
@@ -193,6 +196,7 @@ impl Supervisor {
             () if flags.contains(XattrFlags::REPLACE) && row.capability.is_none() => return Err(Errno::NODATA),
             () => {}
         }
+        self.has_capabilities |= value.is_some();
         row.capability = value;
         self.table.set(inode_of(stat), row);
         touch(file, stat);
@@ -225,6 +229,16 @@ impl Supervisor {
             .and_then(|name| if name.is_empty() { Err(Errno::RANGE) } else { Ok(name) })
     }
 
+    /// Whether an attribute of a descriptor is one that the kernel does not have, or that the
+    /// caller may not read. cp(1) asks for some of each file: it takes a twelfth of its time less
+    /// where the kernel answers.
+    pub(super) fn may_be_capability(&self, call: &Call, caller: &Caller) -> Result<bool> {
+        if !caller.rights.can(CAP_DAC_OVERRIDE) {
+            return Ok(true);
+        }
+        Ok(self.has_capabilities && self.attribute_name(call)? == CAPABILITY)
+    }
+
     pub(super) fn attribute(&self, call: &Call, caller: &Caller, found: Result<Found>) -> Result<Reply> {
         let name = self.attribute_name(call)?;
         let Found { file, stat } = found?;
@@ -234,9 +248,9 @@ impl Supervisor {
             if name.starts_with(b"user.") {
                 self.may(&caller.rights, &stat, 4)?;
             }
-            let mut value = vec![0; MAX_VALUE];
-            let length = rustix::fs::getxattr(attributes_of(&file), super::view::os(&name), &mut value[..])?;
-            value.truncate(length);
+            // Not made of zeros: to write them would take most of the time.
+            let mut value = Vec::with_capacity(MAX_VALUE);
+            rustix::fs::getxattr(attributes_of(&file), super::view::os(&name), spare_capacity(&mut value))?;
             value
         };
         self.hand_out(call, call.arguments[2], call.arguments[3], &value)
@@ -244,9 +258,8 @@ impl Supervisor {
 
     pub(super) fn attribute_names(&self, call: &Call, found: Result<Found>) -> Result<Reply> {
         let Found { file, stat } = found?;
-        let mut names = vec![0; MAX_VALUE];
-        let length = rustix::fs::listxattr(attributes_of(&file), &mut names[..])?;
-        names.truncate(length);
+        let mut names = Vec::with_capacity(MAX_VALUE);
+        rustix::fs::listxattr(attributes_of(&file), spare_capacity(&mut names))?;
         if self.table.capability(inode_of(&stat)).is_some() {
             names.extend(CAPABILITY);
             names.push(0);

@@ -157,6 +157,8 @@ impl Supervisor {
                 let found = self.at_to_change(call, caller, (CWD, a), NOFOLLOW);
                 self.dispatch_xattr(call, caller, found)
             }
+            libc::SYS_fgetxattr if !self.may_be_capability(call, caller)? => Ok(Reply::Kernel),
+            libc::SYS_flistxattr if !self.has_capabilities => Ok(Reply::Kernel),
             libc::SYS_fsetxattr | libc::SYS_fgetxattr | libc::SYS_flistxattr | libc::SYS_fremovexattr => {
                 let found = self.of_descriptor(caller, int(a));
                 self.dispatch_xattr(call, caller, found)

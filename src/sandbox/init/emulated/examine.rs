@@ -14,16 +14,21 @@ use super::walk::{Found, Walked};
 impl Supervisor {
     /// The file that a descriptor, a path and flags name.
     pub(super) fn at(&self, call: &Call, caller: &Caller, at: At, flags: i32) -> Result<Found> {
+        match self.named_by(call, at, flags)? {
+            Named::Path(path) => self.look_up(caller, at.0, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0),
+            Named::Descriptor(number) => self.of_descriptor(caller, number),
+        }
+    }
+
+    fn named_by(&self, call: &Call, at: At, flags: i32) -> Result<Named> {
         // A null pointer is as good as an empty path since Linux 6.11.
         let empty_allowed = flags & libc::AT_EMPTY_PATH != 0;
         let path = if at.1 == 0 && empty_allowed { Vec::new() } else { self.path(call, at.1)? };
-        if !path.is_empty() || !empty_allowed {
-            return self.look_up(caller, at.0, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0);
-        }
-        match at.0 {
-            libc::AT_FDCWD => self.look_up(caller, libc::AT_FDCWD, b".", true),
-            number => self.of_descriptor(caller, number),
-        }
+        Ok(match at.0 {
+            _ if !path.is_empty() || !empty_allowed => Named::Path(path),
+            libc::AT_FDCWD => Named::Path(b".".to_vec()),
+            number => Named::Descriptor(number),
+        })
     }
 
     pub(super) fn of_descriptor(&self, caller: &Caller, number: i32) -> Result<Found> {
@@ -34,20 +39,18 @@ impl Supervisor {
 
     /// fstat, the most frequent of all: without opening anything.
     pub(super) fn fstat(&self, call: &Call, caller: &Caller, number: i32, buffer: u64) -> Result<Reply> {
-        if number < 0 {
-            return Err(Errno::BADF);
-        }
-        let mut stat = rustix::fs::stat(format!("/proc/{}/fd/{number}", caller.thread)).map_err(|errno| match errno {
-            Errno::NOENT => Errno::BADF,
-            errno => errno,
-        })?;
+        let mut stat = stat_of_descriptor(caller, number)?;
         self.show(&mut stat);
         self.write(call, buffer, bytes_of(&stat))?;
         DONE
     }
 
     pub(super) fn stat(&self, call: &Call, caller: &Caller, at: At, flags: i32, buffer: u64) -> Result<Reply> {
-        let mut stat: Stat = self.at(call, caller, at, flags)?.stat;
+        let mut stat: Stat = match self.named_by(call, at, flags)? {
+            Named::Path(path) => self.look_up(caller, at.0, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?.stat,
+            // How the C library makes fstat.
+            Named::Descriptor(number) => stat_of_descriptor(caller, number)?,
+        };
         self.show(&mut stat);
         self.write(call, buffer, bytes_of(&stat))?;
         DONE
@@ -159,6 +162,22 @@ impl Supervisor {
         self.may(&caller.rights, &stat, 1)?;
         Ok(file)
     }
+}
+
+/// What a call names a file by.
+enum Named {
+    Path(Vec<u8>),
+    Descriptor(i32),
+}
+
+fn stat_of_descriptor(caller: &Caller, number: i32) -> Result<Stat> {
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
+    rustix::fs::stat(format!("/proc/{}/fd/{number}", caller.thread)).map_err(|errno| match errno {
+        Errno::NOENT => Errno::BADF,
+        errno => errno,
+    })
 }
 
 /// The target of an open symbolic link; EINVAL for anything else.

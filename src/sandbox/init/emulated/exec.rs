@@ -2,6 +2,7 @@
 //! binfmt_elf.c), and tells the loader how to map them.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use super::super::notify::Call;
 use super::attributes::parse_file_capability;
 use super::descriptors;
 use super::elf::Elf;
-use super::loader::{BUFFER, Plan, STRINGS};
+use super::loader::{BUFFER, Finished, Plan};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
 use super::threads::Execution;
 use super::view::{kind, name_of};
@@ -24,6 +25,9 @@ use crate::layer::owner_table::inode_of;
 const MAX_SCRIPTS: usize = 5;
 /// `BINPRM_BUF_SIZE`: what the kernel reads of a file to know what it is.
 const HEAD: usize = 256;
+/// What is read at once of a new stack: the kernel's own limit is a quarter of the stack's.
+const FIRST_WORDS: usize = 256;
+const MORE_WORDS: usize = 1 << 16;
 /// `TASK_COMM_LEN`.
 const COMM: usize = 16;
 
@@ -154,8 +158,6 @@ impl Supervisor {
             close(&mut plan, descriptor);
         }
         close(&mut plan, descriptor);
-        // What the kernel has named after the loader.
-        plan.call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, STRINGS, 0, 0, 0, 0]);
         if elf.executes_stack() {
             let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC | libc::PROT_GROWSDOWN;
             plan.call(libc::SYS_mprotect, [stack & !0xfff, 0x1000, protection as u64, 0, 0, 0]);
@@ -165,7 +167,7 @@ impl Supervisor {
         strings.resize(COMM, 0);
         strings.extend(name);
         strings.push(0);
-        let bytes = plan.finish(start, &strings).ok_or(Errno::NOMEM)?;
+        let Finished { bytes, strings } = plan.finish(start, &strings).ok_or(Errno::NOMEM)?;
         self.write(call, BUFFER, &bytes)?;
         self.patch_auxiliary_vector(
             call,
@@ -180,7 +182,7 @@ impl Supervisor {
                 (AT_GID, rights.group.real.into()),
                 (AT_EGID, rights.group.effective.into()),
                 (AT_SECURE, u64::from(*careful)),
-                (AT_EXECFN, STRINGS + COMM as u64),
+                (AT_EXECFN, strings + COMM as u64),
             ],
         )?;
         DONE
@@ -190,26 +192,37 @@ impl Supervisor {
     /// environment, null, the vector (System V ABI, 3.4.1).
     fn patch_auxiliary_vector(&self, call: &Call, stack: u64, values: &[(u64, u64)]) -> Result<()> {
         let thread = call.thread as i32;
-        let arguments = self.memory.read_words(thread, stack, 1)?[0];
-        let mut at = stack + 8 * (arguments + 2);
-        // The rest is read in pieces; the stack ends behind the strings, which are longer than a
-        // piece of pointers to them.
-        let word = |at: &mut u64| -> Result<u64> {
-            *at += 8;
-            Ok(self.memory.read_words(thread, *at - 8, 1)?[0])
-        };
-        while word(&mut at)? != 0 {}
-        loop {
-            let key = word(&mut at)?;
-            if key == AT_NULL {
-                return Ok(());
+        // Hardly ever longer: a call for each of these words takes longer than all else here.
+        let mut words = self.memory.read_words_up_to(thread, stack, FIRST_WORDS)?;
+        let mut vector = auxiliary_vector(&words);
+        while vector.is_none() {
+            let more = self.memory.read_words_up_to(thread, stack + 8 * words.len() as u64, MORE_WORDS)?;
+            if more.is_empty() {
+                return Err(Errno::FAULT);
             }
-            if let Some((_, value)) = values.iter().find(|(known, _)| *known == key) {
-                self.memory.write(thread, at, &value.to_ne_bytes())?;
-            }
-            at += 8;
+            words.extend(more);
+            vector = auxiliary_vector(&words);
         }
+        let vector = vector.unwrap_or_default();
+        let address = stack + 8 * vector.start as u64;
+        let mut bytes = Vec::with_capacity(8 * vector.len());
+        for pair in words[vector].as_chunks().0 {
+            let [key, before] = *pair;
+            let value = values.iter().find(|(known, _)| *known == key).map_or(before, |(_, value)| *value);
+            bytes.extend([key, value].into_iter().flat_map(u64::to_ne_bytes));
+        }
+        self.memory.write(thread, address, &bytes)
     }
+}
+
+/// Where among the words of a new stack the pairs of the auxiliary vector are, without the null at
+/// their end; `None` where that comes later.
+fn auxiliary_vector(words: &[u64]) -> Option<Range<usize>> {
+    let arguments = usize::try_from(*words.first()?).ok()?;
+    let environment = arguments.checked_add(2)?;
+    let begin = environment + words.get(environment..)?.iter().position(|word| *word == 0)? + 1;
+    let pairs = words[begin..].as_chunks::<2>().0;
+    Some(begin..begin + 2 * pairs.iter().position(|[key, _]| *key == AT_NULL)?)
 }
 
 /// What AT_EXECFN says of a path relative to a descriptor (fs/exec.c, alloc_bprm).
@@ -261,6 +274,17 @@ mod tests {
         assert_eq!(parsed(b"#!\t \n/bin/sh"), Err(Errno::NOEXEC));
         let long = [b"#!/".to_vec(), vec![b'x'; HEAD]].concat();
         assert_eq!(parsed(&long[..HEAD]), Err(Errno::NOEXEC));
+    }
+
+    #[test]
+    fn the_auxiliary_vector_is_found_as_soon_as_all_of_it_is_there() {
+        // Two arguments, one variable, two pairs.
+        let words = [2, 10, 11, 0, 20, 0, 6, 4096, 9, 77, AT_NULL, 0];
+        for length in 0..11 {
+            assert_eq!(auxiliary_vector(&words[..length]), None, "{length}");
+        }
+        assert_eq!(auxiliary_vector(&words), Some(6..10));
+        assert_eq!(auxiliary_vector(&[u64::MAX; 20]), None);
     }
 
     #[test]

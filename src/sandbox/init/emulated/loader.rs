@@ -166,22 +166,26 @@ impl Plan {
         self.call(ZERO, [address, length, 0, 0, 0, 0]);
     }
 
-    /// The bytes to be written at [`BUFFER`] if the last thing to do is a jump to `entry`; `None`
-    /// where there is no room for them.
-    pub(super) fn finish(mut self, entry: u64, strings: &[u8]) -> Option<Vec<u8>> {
+    /// Names the process after the first of `strings`, which is what the kernel has named after
+    /// the loader, and jumps to `entry`; `None` where there is no room.
+    pub(super) fn finish(mut self, entry: u64, strings: &[u8]) -> Option<Finished> {
+        let at = BUFFER + ((self.calls.len() + 2) * WORDS * 8) as u64;
+        self.call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, at, 0, 0, 0, 0]);
         self.call(END, [entry, 0, 0, 0, 0, 0]);
         let mut bytes: Vec<u8> = self.calls.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
-        if bytes.len() as u64 > STRINGS - BUFFER {
-            return None;
-        }
-        bytes.resize((STRINGS - BUFFER) as usize, 0);
         bytes.extend(strings);
-        (bytes.len() as u64 <= BUFFER_SIZE).then_some(bytes)
+        (bytes.len() as u64 <= BUFFER_SIZE).then_some(Finished { bytes, strings: at })
     }
 }
 
-/// Where the strings of a plan are.
-pub(super) const STRINGS: u64 = BUFFER + 0x6000;
+/// A list that is complete.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// What is to be written at [`BUFFER`].
+    pub(super) bytes: Vec<u8>,
+    /// The address of the strings.
+    pub(super) strings: u64,
+}
 
 #[cfg(test)]
 mod tests {
@@ -224,12 +228,12 @@ mod tests {
     #[test]
     fn a_plan_that_is_too_long_is_none() {
         let mut plan = Plan::default();
-        (0..383).for_each(|_| plan.zero(1, 2));
-        let bytes = plan.finish(7, b"name\0").unwrap();
+        (0..509).for_each(|_| plan.zero(1, 2));
+        let Finished { bytes, strings } = plan.finish(7, b"name\0").unwrap();
         assert_eq!(&bytes[..16], [&ZERO.to_le_bytes()[..], &1u64.to_le_bytes()].concat());
-        assert_eq!(&bytes[(STRINGS - BUFFER) as usize..], b"name\0");
+        assert_eq!(&bytes[(strings - BUFFER) as usize..], b"name\0");
         let mut plan = Plan::default();
-        (0..384).for_each(|_| plan.zero(1, 2));
-        assert!(plan.finish(7, b"").is_none());
+        (0..510).for_each(|_| plan.zero(1, 2));
+        assert!(plan.finish(7, b"x").is_none());
     }
 }

@@ -52,6 +52,13 @@ impl Memory {
         Ok(bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
     }
 
+    /// Reads numbers of 64 bits from `address` on, as many as there are up to `limit`.
+    pub(super) fn read_words_up_to(&self, thread: i32, address: u64, limit: usize) -> Result<Vec<u64>, Errno> {
+        let mut bytes = vec![0; limit * 8];
+        let read = self.read_some(thread, address, &mut bytes)?;
+        Ok(bytes[..read].as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+    }
+
     /// Reads a string that ends with NUL, without it; `ENAMETOOLONG` where that is not among the
     /// first `limit` bytes.
     pub(super) fn read_string(&self, thread: i32, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {

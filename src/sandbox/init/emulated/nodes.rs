@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::notify::Call;
@@ -17,32 +17,40 @@ use crate::layer::owners::{Device, Record};
 /// A path of a call: the descriptor that it starts from, and where its text is.
 pub(super) type At = (i32, u64);
 
+/// Where there is nothing yet.
+struct NewEntry {
+    folder: Rc<OwnedFd>,
+    /// The folder's, as on disk.
+    stat: Stat,
+    name: Vec<u8>,
+}
+
 impl Supervisor {
     /// The folder of a new entry and its name; where there is something already, that is the first
     /// thing to say.
-    fn new_entry(&self, call: &Call, caller: &Caller, at: At) -> Result<(Rc<OwnedFd>, Vec<u8>)> {
+    fn new_entry(&self, call: &Call, caller: &Caller, at: At) -> Result<NewEntry> {
         let path = self.path(call, at.1)?;
         let (folder, name) = self.parent(caller, at.0, &path)?;
         self.may_search(caller, &folder)?;
         if stat_at(&folder, without_slash(&name)).is_ok() {
             return Err(Errno::EXIST);
         }
-        may_enter(self, caller, &folder)?;
-        Ok((folder, name))
+        let stat = may_enter(self, caller, &folder)?;
+        Ok(NewEntry { folder, stat, name })
     }
 
     pub(super) fn mkdir(&mut self, call: &Call, caller: &Caller, at: At, mode: u64) -> Result<Reply> {
-        let (folder, name) = self.new_entry(call, caller, at)?;
+        let NewEntry { folder, stat: above, name } = self.new_entry(call, caller, at)?;
         let mode = caller.masked(mode as u32) & 0o1777;
         let (on_disk, _) = split_mode(FileType::Directory, mode);
         rustix::fs::mkdirat(&*folder, os(&name), Mode::from_raw_mode(on_disk))?;
         let stat = stat_at(&folder, without_slash(&name))?;
-        self.record_new_file(caller, &folder, &stat, mode)?;
+        self.record_new_file(caller, &above, &stat, mode);
         DONE
     }
 
     pub(super) fn mknod(&mut self, call: &Call, caller: &Caller, at: At, mode: u64, number: u64) -> Result<Reply> {
-        let (folder, name) = self.new_entry(call, caller, at)?;
+        let NewEntry { folder, stat: above, name } = self.new_entry(call, caller, at)?;
         let bits = caller.masked(mode as u32);
         let wanted = match mode as u32 & libc::S_IFMT {
             0 => FileType::RegularFile,
@@ -75,7 +83,7 @@ impl Supervisor {
         }
         self.has_fifos |= real == FileType::Fifo;
         let stat = stat_at(&folder, &name)?;
-        self.record_new_file(caller, &folder, &stat, bits)?;
+        self.record_new_file(caller, &above, &stat, bits);
         if device.is_some() {
             self.record(&stat, |record| *record = Record { device, mode: recorded, ..*record });
         }
@@ -87,10 +95,10 @@ impl Supervisor {
         if text.is_empty() {
             return Err(Errno::NOENT);
         }
-        let (folder, name) = self.new_entry(call, caller, at)?;
+        let NewEntry { folder, stat: above, name } = self.new_entry(call, caller, at)?;
         rustix::fs::symlinkat(os(&text), &*folder, os(&name))?;
         let stat = stat_at(&folder, &name)?;
-        self.record_new_file(caller, &folder, &stat, 0o777)?;
+        self.record_new_file(caller, &above, &stat, 0o777);
         DONE
     }
 
@@ -101,7 +109,7 @@ impl Supervisor {
             true => Some(self.look_up(caller, from.0, &old, flags & libc::AT_SYMLINK_FOLLOW != 0)?),
             false => None,
         };
-        let (folder, name) = self.new_entry(call, caller, to)?;
+        let NewEntry { folder, name, .. } = self.new_entry(call, caller, to)?;
         if name.ends_with(b"/") {
             return Err(Errno::NOENT);
         }
@@ -174,7 +182,7 @@ impl Supervisor {
         may_remove(self, caller, &old_folder, &old_name)?;
         match replaced {
             Some(_) => may_remove(self, caller, &new_folder, &new_name)?,
-            None => may_enter(self, caller, &new_folder)?,
+            None => drop(may_enter(self, caller, &new_folder)?),
         }
         if flags.contains(RenameFlags::WHITEOUT) {
             return Err(Errno::PERM);
@@ -216,7 +224,8 @@ impl Supervisor {
     pub(super) fn bound(&mut self, caller: &Caller, folder: &OwnedFd, name: &[u8]) -> Result<()> {
         let stat = stat_at(folder, name)?;
         self.table.set(inode_of(&stat), Row::default());
-        self.record_new_file(caller, folder, &stat, caller.masked(0o777))
+        self.record_new_file(caller, &rustix::fs::fstat(folder)?, &stat, caller.masked(0o777));
+        Ok(())
     }
 }
 

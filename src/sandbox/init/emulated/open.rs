@@ -128,7 +128,7 @@ impl Supervisor {
             let above = if above.is_empty() { b"." } else { above };
             let parent = rustix::fs::openat2(&*folder, os(above), PATH_ONLY | OFlags::DIRECTORY, Mode::empty(), bound)?;
             match self.make(caller, &Rc::new(parent), name, request) {
-                Ok(file) => return self.hand_over(call, file, request),
+                Ok(file) => return self.give(call, &file, request),
                 Err(Errno::EXIST) if !request.must_be_new() => {}
                 Err(errno) => return Err(errno),
             }
@@ -162,7 +162,7 @@ impl Supervisor {
         for _ in 0..8 {
             let (folder, name) = self.parent(caller, request.from, path)?;
             match self.make(caller, &folder, &name, request) {
-                Ok(file) => return self.hand_over(call, file, request),
+                Ok(file) => return self.give(call, &file, request),
                 Err(Errno::EXIST) if !request.must_be_new() => {}
                 Err(errno) => return Err(errno),
             }
@@ -170,7 +170,7 @@ impl Supervisor {
                 Ok(Walked::There(found, path)) => return self.open_found(call, caller, found, &path, request),
                 // A link that leads to nothing: what it names is created.
                 Ok(Walked::Missing(folder, name)) => match self.make(caller, &Rc::new(folder), &name, request) {
-                    Ok(file) => return self.hand_over(call, file, request),
+                    Ok(file) => return self.give(call, &file, request),
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno),
                 },
@@ -182,18 +182,15 @@ impl Supervisor {
     }
 
     fn make(&mut self, caller: &Caller, folder: &Rc<OwnedFd>, name: &[u8], request: Request) -> Result<OwnedFd> {
-        if stat_at(folder, name).is_ok() {
-            // Before the folder's mode counts: what is there already may be opened in a folder that
-            // nobody may write to.
-            return Err(Errno::EXIST);
-        }
-        permissions::may_enter(self, caller, folder)?;
+        // What is there already may be opened in a folder that nobody may write to.
+        let refused = |errno| if stat_at(folder, name).is_ok() { Errno::EXIST } else { errno };
+        let above = permissions::may_enter(self, caller, folder).map_err(refused)?;
         let mode = caller.masked(request.mode);
         let (on_disk, _) = split_mode(FileType::RegularFile, mode);
-        let flags = request.own() | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let flags = request.flags | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&**folder, os(name), flags, Mode::from_raw_mode(on_disk))?;
         let stat = rustix::fs::fstat(&file)?;
-        self.record_new_file(caller, folder, &stat, mode)?;
+        self.record_new_file(caller, &above, &stat, mode);
         Ok(file)
     }
 
@@ -235,13 +232,13 @@ impl Supervisor {
     }
 
     fn open_temporary(&mut self, call: &Call, caller: &Caller, folder: &OwnedFd, request: Request) -> Result<Reply> {
-        permissions::may_enter(self, caller, folder)?;
+        let above = permissions::may_enter(self, caller, folder)?;
         let mode = caller.masked(request.mode);
         let (on_disk, _) = split_mode(FileType::RegularFile, mode);
         let flags = request.own() | request.flags & OFlags::EXCL;
         let file = rustix::fs::open(name_of(folder), flags, Mode::from_raw_mode(on_disk))?;
         let stat = rustix::fs::fstat(&file)?;
-        self.record_new_file(caller, folder, &stat, mode)?;
+        self.record_new_file(caller, &above, &stat, mode);
         self.hand_over(call, file, request)
     }
 
@@ -260,11 +257,17 @@ impl Supervisor {
         started.map(|_| Reply::Sent).map_err(|_| Errno::AGAIN)
     }
 
+    /// Hands over what was opened with [`Request::own`].
     fn hand_over(&self, call: &Call, file: OwnedFd, request: Request) -> Result<Reply> {
         if !request.flags.contains(OFlags::NONBLOCK) {
-            let flags = rustix::fs::fcntl_getfl(&file)?;
-            rustix::fs::fcntl_setfl(&file, flags & !OFlags::NONBLOCK)?;
+            // All flags that this call can set (F_SETFL of fcntl(2)).
+            let kept = OFlags::APPEND | OFlags::DIRECT | OFlags::NOATIME;
+            rustix::fs::fcntl_setfl(&file, request.flags & kept)?;
         }
+        self.give(call, &file, request)
+    }
+
+    fn give(&self, call: &Call, file: &OwnedFd, request: Request) -> Result<Reply> {
         let close = request.flags.contains(OFlags::CLOEXEC);
         match descriptors::give_and_return(&self.listener, call, file.as_fd(), close) {
             // The call has been given up: nobody is there to be told.

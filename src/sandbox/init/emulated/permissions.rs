@@ -16,11 +16,11 @@ use crate::layer::owners::Record;
 /// How many inodes without a name have a row.
 const MANY: usize = 4096;
 
-/// Whether the caller may make and remove entries of a folder.
-pub(super) fn may_enter(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd) -> Result<()> {
+/// Whether the caller may make and remove entries of a folder. Returns what that looks like on disk.
+pub(super) fn may_enter(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd) -> Result<Stat> {
     let stat = rustix::fs::fstat(folder)?;
     supervisor.view.may_write(folder, &stat)?;
-    supervisor.may(&caller.rights, &stat, 3)
+    supervisor.may(&caller.rights, &stat, 3).map(|()| stat)
 }
 
 /// Whether it may remove or rename `name` in it.
@@ -96,10 +96,10 @@ pub(super) fn may_set_group_id(caller: &Caller, gid: u32) -> bool {
 }
 
 impl Supervisor {
-    /// Records whose a new file in `folder` is. `stat`: as on disk; `mode`: what it is to have, the
-    /// umask taken off.
-    pub(super) fn record_new_file(&mut self, caller: &Caller, folder: &OwnedFd, stat: &Stat, mode: u32) -> Result<()> {
-        let above = self.shown(&rustix::fs::fstat(folder)?);
+    /// Records whose a new file in `folder` is. `folder`, `stat`: as on disk; `mode`: what it is to
+    /// have, the umask taken off.
+    pub(super) fn record_new_file(&mut self, caller: &Caller, folder: &Stat, stat: &Stat, mode: u32) {
+        let above = self.shown(folder);
         let inherits = above.st_mode & SET_GROUP_ID != 0;
         let gid = if inherits { above.st_gid } else { caller.rights.group.files };
         let mut mode = mode;
@@ -113,7 +113,6 @@ impl Supervisor {
         self.linked.remove(&inode_of(stat));
         let record = Record { uid: caller.rights.user.files, gid, mode: recorded, device: None };
         self.table.set(inode_of(stat), Row { record, capability: None });
-        Ok(())
     }
 
     /// A name of this inode has gone; with its last one the inode goes, and its number may be used

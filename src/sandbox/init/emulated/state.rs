@@ -22,7 +22,8 @@ pub(super) type Result<T> = std::result::Result<T, Errno>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
     Value(i64),
-    /// The kernel makes the call: nothing in it is read from memory a second time.
+    /// The kernel makes the call: what another thread may write to its memory meanwhile is of no
+    /// importance.
     Kernel,
     /// It has been answered, or a thread of the supervisor will do so.
     Sent,
@@ -50,6 +51,8 @@ pub(super) struct Supervisor {
     pub(super) linked: HashSet<Inode>,
     /// A fifo has been made: opening one may block.
     pub(super) has_fifos: bool,
+    /// The table has a file capability, or has had one.
+    pub(super) has_capabilities: bool,
     pub(super) placement: Placement,
 }
 

@@ -148,6 +148,7 @@ fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, 
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
     let (gone, gone_in_order) = Default::default();
+    let has_capabilities = table.has_capabilities();
     Ok(Supervisor {
         listener,
         view,
@@ -161,6 +162,7 @@ fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, 
         gone_in_order,
         linked,
         has_fifos: false,
+        has_capabilities,
         placement: Placement::new(),
     })
 }
@@ -199,14 +201,15 @@ impl Running {
         loop {
             // Not by epoll(7), which wakes up on any processor: `pip install` took 1.45 times as
             // long.
-            let mut fds = vec![
+            let mut fds = [
                 PollFd::new(&self.supervisor.listener, PollFlags::IN),
                 PollFd::new(&self.reports, PollFlags::IN),
                 PollFd::new(control, PollFlags::IN),
+                PollFd::new(&self.errors, PollFlags::IN),
             ];
+            let awaited = if self.told { 3 } else { 4 };
             let pause = self.supervisor.placement.keeps().then_some(Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 });
-            fds.extend((!self.told).then(|| PollFd::new(&self.errors, PollFlags::IN)));
-            match poll(&mut fds, pause.as_ref()) {
+            match poll(&mut fds[..awaited], pause.as_ref()) {
                 Err(Errno::INTR) => continue,
                 Ok(0) => {
                     self.supervisor.placement.let_go();
@@ -214,8 +217,8 @@ impl Running {
                 }
                 polled => polled.step(|| "wait for the command".into())?,
             };
-            let [call, report, order] = [0, 1, 2].map(|number: usize| fds[number].revents());
-            if fds.get(3).is_some_and(|executed| !executed.revents().is_empty()) {
+            let [call, report, order, executed] = fds.map(|fd| fd.revents());
+            if !executed.is_empty() {
                 self.tell_start(control)?;
             }
             if call.contains(PollFlags::IN) {
