@@ -97,7 +97,7 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
     let proc = rustix::fs::open("/proc", folder, Mode::empty())?;
     let descriptors = rustix::fs::open("/proc/self/fd", folder, Mode::empty())?;
     let listener = receive_file(socket).map_err(|_| Errno::PIPE)?;
-    notify::wake_up_here(&listener);
+    notify::wake_up_here(&listener, true);
     let began = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec;
     let mut inside = false;
     let mut told = false;

@@ -67,9 +67,11 @@ pub(super) fn install_listener(program: &[seccompiler::sock_filter]) -> Result<O
     Err(Errno::INVAL)
 }
 
-pub(super) fn wake_up_here(listener: &OwnedFd) {
+/// Whether the answering and the asking process are woken on each other's processor.
+pub(super) fn wake_up_here(listener: &OwnedFd, here: bool) {
+    let flags = if here { SYNC_WAKE_UP } else { 0 };
     // SAFETY: takes a number. A kernel that does not know it says so, and only time is lost.
-    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
+    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, flags) };
 }
 
 /// The next waiting call; `ENOENT` where it has been given up meanwhile.

@@ -2,15 +2,17 @@
 //!
 //! A call costs least where the two take turns on one processor: waking another one takes longer
 //! than most calls do, on a virtual machine above all. The kernel is asked to wake each where the
-//! other is (`notify::wake_up_here`), and still moves one of them whenever another processor has
-//! nothing to do. So a thread that makes call after call is kept on one processor with the
+//! other is (`notify::wake_up_here`) as long as one thread calls, and still moves one of them
+//! whenever another processor has nothing to do. So a thread that makes call after call is kept on one processor with the
 //! supervisor: `cp -a` of 11,000 files takes 1.3 s in place of 3.7, `pip install` 3.4 in place of
 //! 4.1. A process that it makes and waits for is kept there as well: 500 × /bin/true takes 0.67 s in
 //! place of 1.0.
 //!
 //! Nothing else is kept there, so what runs beside the thread has all processors. Threads are let
 //! go when another one calls, when they make no calls for a while, start a thread, or when somebody
-//! asks where they may run: nobody sees fewer processors than there are.
+//! asks where they may run: nobody sees fewer processors than there are. Where threads call in
+//! turns, each is woken where the kernel likes: all of them would come to the supervisor's
+//! processor, and with `make -j4` the other one had nothing to do for twice as long.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -37,6 +39,8 @@ pub(super) struct Placement {
     line: Vec<Member>,
     /// How many calls the line has made in a row; below 0 they do not count.
     calls: i32,
+    /// Whether the last two calls are the line's.
+    in_a_row: bool,
     /// Threads that were let go and have made no call since: a process that one of them has made
     /// before may still be where its maker was.
     let_go: Vec<i32>,
@@ -52,7 +56,7 @@ struct Member {
 impl Placement {
     pub(super) fn new() -> Self {
         let all = sched_getaffinity(None).ok().filter(|all| all.count() > 1);
-        Self { all: all.map(with_later_ones), line: Vec::new(), calls: 0, let_go: Vec::new(), is_kept: false }
+        Self { all: all.map(with_later_ones), line: Vec::new(), calls: 0, in_a_row: false, let_go: Vec::new(), is_kept: false }
     }
 
     /// Whether [`let_go`](Self::let_go) is to be called after a pause.
@@ -65,9 +69,12 @@ impl Placement {
         if self.line.last().is_none_or(|last| last.thread != thread) {
             // Those behind it in the line run at the same time.
             self.begin_with(thread);
-        } else if self.calls >= MOST_CALLS {
-            self.let_go();
-            self.calls = -FREE_CALLS;
+        } else {
+            self.in_a_row = true;
+            if self.calls >= MOST_CALLS {
+                self.let_go();
+                self.calls = -FREE_CALLS;
+            }
         }
         self.let_go.retain(|one| *one != thread);
         self.calls += 1;
@@ -77,6 +84,11 @@ impl Placement {
                 self.let_busy_ones_go();
             }
         }
+    }
+
+    /// Whether the supervisor and the thread that calls are to be woken where the other one is.
+    pub(super) fn wakes_up_here(&self) -> bool {
+        self.in_a_row
     }
 
     /// Keeps the thread that calls where the supervisor is.
@@ -110,6 +122,7 @@ impl Placement {
     /// All others go their own way.
     fn begin_with(&mut self, thread: i32) {
         self.let_go();
+        self.in_a_row = false;
         self.line.clear();
         self.line.push(Member { thread, kept: false });
     }

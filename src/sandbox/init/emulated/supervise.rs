@@ -53,7 +53,8 @@ pub(super) fn run(
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
     let Started { main, listener, keep_alive, errors } = start(command)?;
-    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports, errors, told: false };
+    let mut running =
+        Running { supervisor: supervisor(setup, main, listener)?, reports, errors, told: false, wakes_up_here: false };
     let entered = running.enter(command);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
@@ -143,7 +144,6 @@ fn let_it_send(main: i32) {
 }
 
 fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
-    notify::wake_up_here(&listener);
     let Setup { view, table, linked, loader } = setup;
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
@@ -175,6 +175,8 @@ struct Running {
     errors: File,
     /// Whether the caller knows that it was executed.
     told: bool,
+    /// What the kernel was told of `notify::wake_up_here`.
+    wakes_up_here: bool,
 }
 
 impl Running {
@@ -248,14 +250,18 @@ impl Running {
 
     fn answer_call(&mut self) {
         // A call whose thread has died in the meantime is dropped.
-        if let Ok(call) = notify::receive(&self.supervisor.listener) {
-            match call.number {
-                libc::SYS_sched_getaffinity => self.supervisor.placement.let_go(),
-                libc::SYS_sched_setaffinity => self.supervisor.placement.leave_to_command(),
-                _ => self.supervisor.placement.called(call.thread as i32),
-            }
-            dispatch::answer(&mut self.supervisor, &call);
+        let Ok(call) = notify::receive(&self.supervisor.listener) else { return };
+        let placement = &mut self.supervisor.placement;
+        match call.number {
+            libc::SYS_sched_getaffinity => placement.let_go(),
+            libc::SYS_sched_setaffinity => placement.leave_to_command(),
+            _ => placement.called(call.thread as i32),
         }
+        let here = placement.wakes_up_here();
+        if here != std::mem::replace(&mut self.wakes_up_here, here) {
+            notify::wake_up_here(&self.supervisor.listener, here);
+        }
+        dispatch::answer(&mut self.supervisor, &call);
     }
 
     /// How the first process has ended, if it has.
