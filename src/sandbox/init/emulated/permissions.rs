@@ -16,7 +16,8 @@ use crate::layer::owners::Record;
 /// How many inodes without a name have a row.
 const MANY: usize = 4096;
 
-/// Whether the caller may make and remove entries of a folder. Returns what that looks like on disk.
+/// Whether the caller may make and remove entries of a folder. Returns what that looks like on
+/// disk.
 pub(super) fn may_enter(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd) -> Result<Stat> {
     let stat = rustix::fs::fstat(folder)?;
     supervisor.view.may_write(folder, &stat)?;

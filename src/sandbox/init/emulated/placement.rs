@@ -3,10 +3,10 @@
 //! A call costs least where the two take turns on one processor: waking another one takes longer
 //! than most calls do, on a virtual machine above all. The kernel is asked to wake each where the
 //! other is (`notify::wake_up_here`) as long as one thread calls, and still moves one of them
-//! whenever another processor has nothing to do. So a thread that makes call after call is kept on one processor with the
-//! supervisor: `cp -a` of 11,000 files takes 1.3 s in place of 3.7, `pip install` 3.4 in place of
-//! 4.1. A process that it makes and waits for is kept there as well: 500 × /bin/true takes 0.67 s in
-//! place of 1.0.
+//! whenever another processor has nothing to do. So a thread that makes call after call is kept on
+//! one processor with the supervisor: `cp -a` of 11,000 files takes 1.3 s in place of 3.7, `pip
+//! install` 3.4 in place of 4.1. A process that it makes and waits for is kept there as well: 500
+//! times /bin/true take 0.67 s in place of 1.0.
 //!
 //! Nothing else is kept there, so what runs beside the thread has all processors. Threads are let
 //! go when another one calls, when they make no calls for a while, start a thread, or when somebody
