@@ -141,6 +141,7 @@ impl Supervisor {
     /// kernel has made.
     pub(super) fn load(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
         let execution = self.threads.take_execution(caller.process).ok_or(Errno::BADF)?;
+        self.placement.keep_only(&self.threads);
         let Execution { program, elf, interpreter, name, rights, careful, .. } = &*execution;
         let stack = call.arguments[3];
         let mut random = [0; 16];

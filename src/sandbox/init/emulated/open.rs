@@ -217,7 +217,7 @@ impl Supervisor {
         if self.view.is_proc(&stat)
             && let Some(text) = self.proc_text(path)
         {
-            return self.hand_over(call, file_of(&text)?, request);
+            return self.give(call, &file_of(&text)?, request);
         }
         if request.wanted() & 2 != 0 && kind(&stat) == FileType::RegularFile {
             Found { file, stat } = self.copy_up(Found { file, stat })?;

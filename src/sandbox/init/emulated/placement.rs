@@ -17,6 +17,8 @@
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
+use super::threads::Threads;
+
 /// After so many calls in a row.
 const CALLS: i32 = 16;
 
@@ -25,8 +27,13 @@ const CALLS: i32 = 16;
 const MOST_CALLS: i32 = 16_384;
 const FREE_CALLS: i32 = 512;
 
-/// After each so many calls it is looked whether those before it in the line wait.
-const LOOKS: u32 = 256;
+/// After so many calls it is looked whether those before it in the line wait: of a new process, and
+/// from then on.
+const FIRST_LOOK: u32 = 32;
+const NEXT_LOOK: u32 = 256;
+
+/// So many reports without a call are as good as a pause: nothing else ends the wait.
+const REPORTS: u32 = 32;
 
 /// Threads that have made no call for so long are let go.
 pub(super) const PAUSE_MS: i64 = 5;
@@ -44,8 +51,10 @@ pub(super) struct Placement {
     /// Threads that were let go and have made no call since: a process that one of them has made
     /// before may still be where its maker was.
     let_go: Vec<i32>,
-    /// Whether the supervisor is.
+    /// Whether the supervisor is kept.
     is_kept: bool,
+    calls_until_look: u32,
+    reports: u32,
 }
 
 struct Member {
@@ -56,12 +65,21 @@ struct Member {
 impl Placement {
     pub(super) fn new() -> Self {
         let all = sched_getaffinity(None).ok().filter(|all| all.count() > 1);
-        Self { all: all.map(with_later_ones), line: Vec::new(), calls: 0, in_a_row: false, let_go: Vec::new(), is_kept: false }
+        Self {
+            all: all.map(with_later_ones),
+            line: Vec::new(),
+            calls: 0,
+            in_a_row: false,
+            let_go: Vec::new(),
+            is_kept: false,
+            calls_until_look: NEXT_LOOK,
+            reports: 0,
+        }
     }
 
     /// Whether [`let_go`](Self::let_go) is to be called after a pause.
     pub(super) fn keeps(&self) -> bool {
-        self.line.iter().any(|member| member.kept)
+        self.is_kept || self.line.iter().any(|member| member.kept)
     }
 
     /// Takes in that `thread` has made a call.
@@ -77,10 +95,13 @@ impl Placement {
             }
         }
         self.let_go.retain(|one| *one != thread);
+        self.reports = 0;
         self.calls += 1;
         if self.calls >= CALLS && self.all.is_some() {
             self.keep();
-            if self.calls as u32 % LOOKS == 0 {
+            self.calls_until_look = self.calls_until_look.saturating_sub(1);
+            if self.calls_until_look == 0 {
+                self.calls_until_look = NEXT_LOOK;
                 self.let_busy_ones_go();
             }
         }
@@ -129,6 +150,10 @@ impl Placement {
 
     /// `maker` has made a thread of its process, or a process, which has not run yet.
     pub(super) fn cloned(&mut self, maker: i32, new: i32, is_thread: bool) {
+        // One whose maker was killed meanwhile has no number.
+        if new <= 0 {
+            return;
+        }
         if is_thread || self.line.last().is_none_or(|last| last.thread != maker) {
             self.begin_with(maker);
         }
@@ -141,7 +166,25 @@ impl Placement {
         if !is_thread {
             let kept = self.line.last().is_some_and(|maker| maker.kept);
             self.line.push(Member { thread: new, kept });
+            self.calls_until_look = FIRST_LOOK;
         }
+    }
+
+    /// Something was reported: a thread has stopped or ended.
+    pub(super) fn heard_reports(&mut self) {
+        self.reports += 1;
+        if self.reports >= REPORTS {
+            self.reports = 0;
+            self.let_go();
+        }
+    }
+
+    /// Forgets threads that have gone without an end of their own: with execve only one of a
+    /// process is left.
+    pub(super) fn keep_only(&mut self, threads: &Threads) {
+        let is_there = |thread: i32| threads.thread(thread).is_some();
+        self.let_go.retain(|one| is_there(*one));
+        self.line.retain(|member| is_there(member.thread));
     }
 
     pub(super) fn ended(&mut self, thread: i32) {
@@ -287,6 +330,16 @@ mod tests {
         placement.cloned(shell.number(), thread.number(), true);
         assert_eq!([shell.processors(), thread.processors(), processors()], [all; 3], "a thread");
 
+        // A child alone is kept: with its end the supervisor is still to be let go.
+        placement.let_go();
+        placement.cloned(shell.number(), child.number(), false);
+        call(&mut placement, child.number(), CALLS);
+        assert_eq!((shell.processors(), child.processors(), processors()), (all, 1, 1));
+        placement.ended(child.number());
+        assert!(placement.keeps());
+        placement.let_go();
+        assert_eq!((placement.keeps(), processors()), (false, all));
+
         // Made while its maker was kept; before that is heard of, another one calls.
         call(&mut placement, shell.number(), CALLS);
         let late = Sleeper::new();
@@ -309,7 +362,9 @@ mod tests {
         let child = Sleeper::new();
         placement.cloned(busy.number(), child.number(), false);
         assert_eq!((busy.processors(), child.processors()), (1, 1));
-        call(&mut placement, child.number(), LOOKS as i32);
+        call(&mut placement, child.number(), FIRST_LOOK as i32);
         assert_eq!((busy.processors(), child.processors(), processors()), (all, 1, 1));
+        (0..REPORTS).for_each(|_| placement.heard_reports());
+        assert_eq!((placement.keeps(), child.processors(), processors()), (false, all, all));
     }
 }

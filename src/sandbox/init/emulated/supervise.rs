@@ -268,6 +268,7 @@ impl Running {
     fn hear_reports(&mut self) -> Option<Exit> {
         let mut buffer = [0; 1024];
         let _ = rustix::io::read(&self.reports, &mut buffer[..]);
+        self.supervisor.placement.heard_reports();
         while let Ok(Some((thread, event))) = ptrace::next_event(false) {
             if let Some(exit) = self.on_event(thread, event) {
                 return Some(exit);
@@ -290,6 +291,7 @@ impl Running {
                 return (thread == supervisor.main).then_some(exit);
             }
             Event::Seccomp(filter::TRACE_DATA) => {
+                supervisor.placement.called(thread);
                 // With execve it takes over the number of its process.
                 if !supervisor.threads.is_process(thread) {
                     supervisor.placement.let_go();
