@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
 pub(crate) mod docker;
+mod file_capability;
 mod isolations;
 mod killed;
 mod mounts;

@@ -1,0 +1,34 @@
+//! File capabilities, which `emulated` only records: a descriptor shows them as the kernel does
+//! elsewhere, from the moment at which there is one.
+
+use std::fs;
+use std::process::Command;
+
+use crate::home::Home;
+use crate::run;
+use crate::skip::{needs_emulated, needs_root};
+
+const PROGRAM: &str = include_str!("file_capability.c");
+
+#[test]
+fn a_descriptor_on_emulated_shows_the_capability_that_its_file_gets() {
+    needs_root!();
+    needs_emulated!();
+    let home = Home::new();
+    let context = home.path().join("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(home.path().join("program.c"), PROGRAM).unwrap();
+    run(Command::new("cc").args(["-static", "-o"]).arg(context.join("program")).arg(home.path().join("program.c")));
+    fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY program /\nRUN [\"/program\"]\n").unwrap();
+    let [by_kernel, emulated] = ["chroot", "emulated"].map(|isolation| {
+        let build = ["build", "--progress", "plain", "--no-cache", "--isolation", isolation];
+        let output = home.mpimg().args(build).arg(&context).env("SOURCE_DATE_EPOCH", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let lines = said.lines().filter_map(|line| line.split_once("] ")).map(|(_, line)| line.to_owned());
+        let of_program = |line: &String| ["before", "after", "removed", "again"].iter().any(|when| line.starts_with(when));
+        (lines.filter(of_program).collect::<Vec<_>>(), String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    assert_eq!(by_kernel.0.len(), 4, "{by_kernel:?}");
+    assert_eq!(emulated, by_kernel);
+}
