@@ -1,11 +1,8 @@
 //! File capabilities, which `emulated` only records: a descriptor shows them as the kernel does
 //! elsewhere, from the moment at which there is one.
 
-use std::fs;
-use std::process::Command;
-
+use super::own_program::project_that_runs;
 use crate::home::Home;
-use crate::run;
 use crate::skip::{needs_emulated, needs_root};
 
 const PROGRAM: &str = include_str!("file_capability.c");
@@ -15,11 +12,7 @@ fn a_descriptor_on_emulated_shows_the_capability_that_its_file_gets() {
     needs_root!();
     needs_emulated!();
     let home = Home::new();
-    let context = home.path().join("context");
-    fs::create_dir(&context).unwrap();
-    fs::write(home.path().join("program.c"), PROGRAM).unwrap();
-    run(Command::new("cc").args(["-static", "-o"]).arg(context.join("program")).arg(home.path().join("program.c")));
-    fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY program /\nRUN [\"/program\"]\n").unwrap();
+    let context = project_that_runs(&home, PROGRAM);
     let [by_kernel, emulated] = ["chroot", "emulated"].map(|isolation| {
         let build = ["build", "--progress", "plain", "--no-cache", "--isolation", isolation];
         let output = home.mpimg().args(build).arg(&context).env("SOURCE_DATE_EPOCH", "1").output().unwrap();

@@ -10,6 +10,7 @@ mod killed;
 mod mounts;
 mod old_kernels;
 mod one_id;
+mod own_program;
 mod paths;
 pub(crate) mod plain_users;
 mod processors;

@@ -1,9 +1,9 @@
 //! On `emulated`, a thread that makes many calls is kept beside the supervisor: nobody is to notice
 //! but by the time it takes.
 
-use std::fs;
 use std::process::Command;
 
+use super::own_program::project_that_runs;
 use super::plain_users::{ONE_ID, as_user, give};
 use crate::home::Home;
 use crate::run;
@@ -16,12 +16,7 @@ fn commands_on_emulated_see_all_processors_and_may_run_on_each() {
     needs_root!();
     needs_emulated!();
     let home = Home::new();
-    let context = home.path().join("context");
-    fs::create_dir(&context).unwrap();
-    fs::write(home.path().join("processors.c"), PROGRAM).unwrap();
-    let program = context.join("processors");
-    run(Command::new("cc").args(["-static", "-pthread", "-o"]).arg(&program).arg(home.path().join("processors.c")));
-    fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY processors /\nRUN [\"/processors\"]\n").unwrap();
+    let context = project_that_runs(&home, PROGRAM);
     give(&home);
     let output =
         as_user(&home, ONE_ID).args(["build", "--progress", "plain", "--isolation", "emulated"]).arg(&context).output().unwrap();

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::super::notify::{self, Call, bytes_of};
 use super::nodes::At;
-use super::state::{Caller, DONE, Reply, Result, Supervisor};
+use super::state::{Caller, DONE, Reply, Result, Supervisor, by_number};
 use super::view::{kind, name_of, os};
 use super::walk::{Found, Walked};
 
@@ -39,7 +39,7 @@ impl Supervisor {
 
     /// fstat, the most frequent of all: without opening anything.
     pub(super) fn fstat(&self, call: &Call, caller: &Caller, number: i32, buffer: u64) -> Result<Reply> {
-        let mut stat = stat_of_descriptor(caller, number)?;
+        let mut stat = by_number(caller, number, |path| rustix::fs::stat(path))?;
         self.show(&mut stat);
         self.write(call, buffer, bytes_of(&stat))?;
         DONE
@@ -49,7 +49,7 @@ impl Supervisor {
         let mut stat: Stat = match self.named_by(call, at, flags)? {
             Named::Path(path) => self.look_up(caller, at.0, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?.stat,
             // How the C library makes fstat.
-            Named::Descriptor(number) => stat_of_descriptor(caller, number)?,
+            Named::Descriptor(number) => by_number(caller, number, |path| rustix::fs::stat(path))?,
         };
         self.show(&mut stat);
         self.write(call, buffer, bytes_of(&stat))?;
@@ -168,16 +168,6 @@ impl Supervisor {
 enum Named {
     Path(Vec<u8>),
     Descriptor(i32),
-}
-
-fn stat_of_descriptor(caller: &Caller, number: i32) -> Result<Stat> {
-    if number < 0 {
-        return Err(Errno::BADF);
-    }
-    rustix::fs::stat(format!("/proc/{}/fd/{number}", caller.thread)).map_err(|errno| match errno {
-        Errno::NOENT => Errno::BADF,
-        errno => errno,
-    })
 }
 
 /// The target of an open symbolic link; EINVAL for anything else.

@@ -194,17 +194,18 @@ impl Supervisor {
     fn patch_auxiliary_vector(&self, call: &Call, stack: u64, values: &[(u64, u64)]) -> Result<()> {
         let thread = call.thread as i32;
         // Hardly ever longer: a call for each of these words takes longer than all else here.
-        let mut words = self.memory.read_words_up_to(thread, stack, FIRST_WORDS)?;
-        let mut vector = auxiliary_vector(&words);
-        while vector.is_none() {
-            let more = self.memory.read_words_up_to(thread, stack + 8 * words.len() as u64, MORE_WORDS)?;
+        let (mut words, mut limit) = (Vec::new(), FIRST_WORDS);
+        let vector = loop {
+            let more = self.memory.read_words_up_to(thread, stack + 8 * words.len() as u64, limit)?;
             if more.is_empty() {
                 return Err(Errno::FAULT);
             }
             words.extend(more);
-            vector = auxiliary_vector(&words);
-        }
-        let vector = vector.unwrap_or_default();
+            if let Some(vector) = auxiliary_vector(&words) {
+                break vector;
+            }
+            limit = MORE_WORDS;
+        };
         let address = stack + 8 * vector.start as u64;
         let mut bytes = Vec::with_capacity(8 * vector.len());
         for pair in words[vector].as_chunks().0 {

@@ -47,9 +47,8 @@ impl Memory {
 
     /// Reads numbers of 64 bits.
     pub(super) fn read_words(&self, thread: i32, address: u64, count: usize) -> Result<Vec<u64>, Errno> {
-        let mut bytes = vec![0; count * 8];
-        self.read(thread, address, &mut bytes)?;
-        Ok(bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+        let words = self.read_words_up_to(thread, address, count)?;
+        if words.len() == count { Ok(words) } else { Err(Errno::FAULT) }
     }
 
     /// Reads numbers of 64 bits from `address` on, as many as there are up to `limit`.

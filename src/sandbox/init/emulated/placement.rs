@@ -51,7 +51,7 @@ pub(super) struct Placement {
     /// Threads that were let go and have made no call since: a process that one of them has made
     /// before may still be where its maker was.
     let_go: Vec<i32>,
-    /// Whether the supervisor is kept.
+    /// Whether the supervisor is kept: where a thread is, and until all are let go.
     is_kept: bool,
     calls_until_look: u32,
     reports: u32,
@@ -79,7 +79,7 @@ impl Placement {
 
     /// Whether [`let_go`](Self::let_go) is to be called after a pause.
     pub(super) fn keeps(&self) -> bool {
-        self.is_kept || self.line.iter().any(|member| member.kept)
+        self.is_kept
     }
 
     /// Takes in that `thread` has made a call.
@@ -129,14 +129,20 @@ impl Placement {
     /// Lets all run anywhere, until they have made some calls again.
     pub(super) fn let_go(&mut self) {
         self.calls = 0;
+        self.let_first_ones_go(self.line.len());
+        if let Some(all) = self.all.as_ref().filter(|_| self.is_kept) {
+            let _ = sched_setaffinity(None, all);
+        }
+        self.is_kept = false;
+    }
+
+    /// Lets the first `count` of the line run anywhere.
+    fn let_first_ones_go(&mut self, count: usize) {
         let Some(all) = &self.all else { return };
-        for member in self.line.iter_mut().filter(|member| member.kept) {
+        for member in self.line[..count].iter_mut().filter(|member| member.kept) {
             member.kept = false;
             self.let_go.push(member.thread);
             let _ = sched_setaffinity(Pid::from_raw(member.thread), all);
-        }
-        if std::mem::take(&mut self.is_kept) {
-            let _ = sched_setaffinity(None, all);
         }
     }
 
@@ -199,12 +205,8 @@ impl Placement {
     fn let_busy_ones_go(&mut self) {
         let waiting = &self.line[..self.line.len().saturating_sub(1)];
         let Some(busy) = waiting.iter().rposition(|member| member.kept && is_runnable(member.thread)) else { return };
-        for member in self.line.drain(..=busy).filter(|member| member.kept) {
-            self.let_go.push(member.thread);
-            if let Some(all) = &self.all {
-                let _ = sched_setaffinity(Pid::from_raw(member.thread), all);
-            }
-        }
+        self.let_first_ones_go(busy + 1);
+        self.line.drain(..=busy);
     }
 
     /// The command says itself where its threads run: that counts from now on.

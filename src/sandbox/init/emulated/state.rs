@@ -103,14 +103,7 @@ impl Supervisor {
 
     /// What the caller has open under a number.
     pub(super) fn descriptor(&self, caller: &Caller, number: i32) -> Result<OwnedFd> {
-        if number < 0 {
-            return Err(Errno::BADF);
-        }
-        let path = format!("/proc/{}/fd/{number}", caller.thread);
-        rustix::fs::open(path, PATH_ONLY, rustix::fs::Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT => Errno::BADF,
-            errno => errno,
-        })
+        by_number(caller, number, |path| rustix::fs::open(path, PATH_ONLY, rustix::fs::Mode::empty()))
     }
 
     /// The folder that a relative path starts from.
@@ -181,6 +174,17 @@ impl Supervisor {
         }
         self.may(&caller.rights, &rustix::fs::fstat(folder)?, 1)
     }
+}
+
+/// Does something with the path that leads to what the caller has open under a number.
+pub(super) fn by_number<T>(caller: &Caller, number: i32, act: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
+    act(&format!("/proc/{}/fd/{number}", caller.thread)).map_err(|errno| match errno {
+        Errno::NOENT => Errno::BADF,
+        errno => errno,
+    })
 }
 
 /// Changes the mode of what an O_PATH descriptor names.
