@@ -8,6 +8,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// What to do about EAGAIN of a call that makes a process or a thread. Other calls answer so, too.
 pub(crate) const LIMIT_HINT: &str = "raise the limit of processes (`ulimit -u`, or `pids` of the container)";
 
+/// How many threads this process can keep busy.
+pub(crate) fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// As [`Scope::spawn`], but where no thread can be started that is an error.
 pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,

@@ -191,7 +191,7 @@ impl BuildRequest {
             platform: Platform::default(),
             format: Format::default(),
             codec: Codec::default(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: crate::threads::available(),
             no_cache: false,
             no_cache_stages: Vec::new(),
             pull: false,

@@ -25,6 +25,7 @@ use crate::layer::{Codec, Entry, LayerWriter};
 use crate::oci::ChainId;
 use crate::sandbox::{Isolation, Snapshot, User};
 use crate::store::ScratchDir;
+use crate::threads;
 
 /// So many bytes that steps have written wait in the pool.
 const MOST_LEFT: u64 = 512 << 20;
@@ -61,7 +62,7 @@ impl StageTree {
             return Ok(root);
         }
         Filesystem::new(layers.to_vec()).unpack_over(session, 0, &path)?;
-        let baseline = Arc::new(Baseline::scan(&path)?);
+        let baseline = Arc::new(Baseline::scan(&path, threads::available())?);
         Ok(root.based_on(layers, baseline))
     }
 
@@ -94,7 +95,7 @@ impl StageTree {
         match self.scanned.take() {
             Some(baseline) => Ok(Snapshot::of_tree(baseline)),
             None => {
-                let baseline = Baseline::scan(&self.path())?;
+                let baseline = Baseline::scan(&self.path(), threads::available())?;
                 baseline.forget_missing_owners(&self.path())?;
                 Ok(Snapshot::of_tree(Arc::new(baseline)))
             }
@@ -124,7 +125,7 @@ impl StageTree {
         let Some((top, name)) = pool_name(session, &base.layers)? else { return Ok(()) };
         let mut now = match self.scanned.take() {
             Some(scanned) => scanned,
-            None => Arc::new(Baseline::scan(&path)?),
+            None => Arc::new(Baseline::scan(&path, threads::available())?),
         };
         let mut unpacked = base.restore_point.baseline();
         if failed || now.size() > unpacked.size().saturating_add(MOST_LEFT) {
@@ -152,8 +153,8 @@ impl StageTree {
     fn restored(self, session: &Session<'_>, layers: &[Layer], state: &[u8]) -> Result<Option<Self>> {
         let Ok((fingerprint, unpacked)) = postcard::from_bytes::<(String, Baseline)>(state) else { return Ok(None) };
         let path = self.path();
-        let now = Arc::new(Baseline::scan(&path)?);
-        if now.fingerprint_with_owners(&path)? != fingerprint {
+        let now = Arc::new(Baseline::scan(&path, threads::available())?);
+        if now.fingerprint_with_owners(&path)? != fingerprint || !unpacked.is_sound() {
             return Ok(None);
         }
         let base = Base { layers: layers.to_vec(), restore_point: RestorePoint::new(Arc::new(unpacked)) };
@@ -171,7 +172,7 @@ impl StageTree {
         if !todo.is_empty() {
             let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
             restore_point.restore(&path, &todo, lost)?;
-            after = Arc::new(Baseline::scan(&path)?);
+            after = Arc::new(Baseline::scan(&path, threads::available())?);
         }
         Ok(restore_point.is_restored(&path, &todo, &after)?.then_some(after))
     }

@@ -38,7 +38,7 @@ impl Container {
         let (root, before, over) = match kind.needs_tree() {
             true => {
                 let empty = store.scratch()?;
-                let before = Snapshot::of_tree(Arc::new(Baseline::scan(empty.path())?));
+                let before = Snapshot::of_tree(Arc::new(Baseline::scan(empty.path(), 1)?));
                 (RootSpec::Tree { path: scratch.join("tree") }, before, ChangesOver::Nothing)
             }
             false => {

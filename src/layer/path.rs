@@ -90,6 +90,17 @@ impl LayerPath {
         Path::new(OsStr::from_bytes(&self.0))
     }
 
+    /// How many bytes at its beginning are those of `other`, and the rest, which is no path alone.
+    pub(super) fn shortened(&self, other: &Self) -> (usize, Self) {
+        let same = common_prefix(&self.0, &other.0);
+        (same, Self(self.0[same..].to_vec()))
+    }
+
+    /// What [`shortened`](Self::shortened) has made this of; `None` if `other` was another.
+    pub(super) fn lengthened(&self, same: usize, other: &Self) -> Option<Self> {
+        Some(Self([other.0.get(..same)?, &self.0].concat()))
+    }
+
     /// Whether this is the image's root.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -154,12 +165,26 @@ impl PartialOrd for LayerPath {
 
 impl Ord for LayerPath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // By components, and so with the slash before all other bytes. Compared so, a tree of
-        // 60,000 files that is known takes 2 % less time than with its components cut out.
-        let same = std::iter::zip(&self.0, &other.0).take_while(|(a, b)| a == b).count();
+        // By components, and so with the slash before all other bytes.
+        let same = common_prefix(&self.0, &other.0);
         let next = |path: &Self| path.0.get(same).map(|byte| (*byte != b'/', *byte));
         next(self).cmp(&next(other))
     }
+}
+
+/// How many bytes at the beginning are the same. Eight at a time: byte by byte, the comparing of
+/// paths took an eighth of the time of a RUN that changes little in a large tree.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let words = std::iter::zip(a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let difference = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+    let mut same = 0;
+    for difference in words.map(difference) {
+        if difference != 0 {
+            return same + difference.trailing_zeros() as usize / 8;
+        }
+        same += 8;
+    }
+    same + std::iter::zip(&a[same..], &b[same..]).take_while(|(a, b)| a == b).count()
 }
 
 impl fmt::Display for LayerPath {
@@ -202,6 +227,16 @@ mod tests {
         let mut paths = [path("a.b"), path("a/c"), path("a"), path("a-b")];
         paths.sort();
         assert_eq!(paths, [path("a"), path("a/c"), path("a-b"), path("a.b")]);
+    }
+
+    #[test]
+    fn paths_are_ordered_as_their_components_are() {
+        let names =
+            ["a", "b", "a-", "a/", "abcdefgh", "abcdefg/", "abcdefghabcdefgh", "abcdefghabcdef/h", "abcdefghabcdefgi/abcdefgh0"];
+        for (one, other) in names.iter().flat_map(|one| names.iter().map(move |other| (one, other))) {
+            let (one, other) = (path(&format!("{one}/x")), path(&format!("{other}/x")));
+            assert_eq!(one.cmp(&other), one.components().cmp(other.components()), "{one} {other}");
+        }
     }
 
     #[test]

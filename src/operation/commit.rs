@@ -92,7 +92,7 @@ fn written(store: &Store, container: &Container, image: &Image, path: &Path) -> 
     })?;
     writer.finish()?;
     let mut tar = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::threads::available();
     Ok((Layer::pack(store, &mut tar, Codec::default(), threads)?, over))
 }
 

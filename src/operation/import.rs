@@ -61,7 +61,7 @@ impl Mpimg {
         let work = store.clone();
         let image = blocking(move || {
             let archive = source.open(&work)?;
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = crate::threads::available();
             let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
             let created = created(source_date_epoch.as_deref(), || modified(&archive.path))?;
             import_with_comment(&work, &archive.path, &platform, created, message, &pack)

@@ -78,7 +78,7 @@ impl Mpimg {
 
 fn read_all(store: &Store, source: ArchiveSource, platform: &Platform) -> Result<Vec<LoadedImage>> {
     let archive = source.open(store)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::threads::available();
     let pack = |tar: &mut dyn io::Read| Layer::pack(store, tar, Codec::default(), threads);
     let read =
         |Listed { transport, names, .. }: Listed| Ok(LoadedImage { image: transport.read(store, platform, Some(&pack))?, names });

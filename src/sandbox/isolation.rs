@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
 use crate::layer::diff::{self, Baseline, Originals, TreeChanges};
 use crate::layer::unpack::{Identity, Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
+use crate::threads;
 
 use super::wire::{Reply, Request};
 use super::{
@@ -100,7 +101,9 @@ impl Isolation {
     pub fn snapshot(&self, root: &RootSpec) -> Result<Snapshot> {
         match root {
             RootSpec::Overlay { .. } => Ok(Snapshot(None)),
-            RootSpec::Tree { path } => Baseline::scan(path).map(|baseline| Snapshot(Some(Arc::new(baseline)))),
+            RootSpec::Tree { path } => {
+                Baseline::scan(path, threads::available()).map(|baseline| Snapshot(Some(Arc::new(baseline))))
+            }
         }
     }
 
@@ -173,7 +176,8 @@ impl Isolation {
             (RootSpec::Overlay { lower, upper, .. }, _) => (diff::changes(upper, lower)?, Changed::default()),
             (RootSpec::Tree { path }, Some(baseline)) => {
                 let touched = self.touched.lock().ok().and_then(|mut all| all.remove(path)).unwrap_or_default();
-                let TreeChanges { changes, after, of_several_names } = baseline.changes(path, &touched, originals)?;
+                let TreeChanges { changes, after, of_several_names } =
+                    baseline.changes(path, threads::available(), &touched, originals)?;
                 (changes, Changed { after: Some(Snapshot::of_tree(Arc::new(after))), of_several_names })
             }
             (RootSpec::Tree { .. }, None) => {

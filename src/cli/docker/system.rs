@@ -278,7 +278,7 @@ fn info(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = system.nodename().to_string_lossy().into_owned();
     let machine = system.machine().to_string_lossy().into_owned();
     let root = invocation.mpimg().store()?.root().display().to_string();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = crate::threads::available();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory =
         memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().trim_end_matches(" kB").parse::<u64>().ok());

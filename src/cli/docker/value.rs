@@ -30,7 +30,7 @@ pub(super) const SWAP_SIZE: Check = |text| if text == "-1" { Ok(()) } else { SIZ
 
 pub(super) const CPUS: Check = |text| {
     let cpus = text.parse::<f64>().map_err(|_| format!("failed to parse {text} as a rational number"))?;
-    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    let here = crate::threads::available();
     when(cpus == 0.0 || (0.01..=here as f64).contains(&cpus), || {
         format!("range of CPUs is from 0.01 to {here}.00, as there are only {here} CPUs available")
     })

@@ -10,6 +10,7 @@
 mod links;
 mod restore;
 mod scan;
+mod stamps;
 mod upper;
 
 use std::fs::File;
@@ -19,7 +20,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
+use rustix::io::Errno;
 
 use super::open_inside;
 use super::owner_table::{OwnerTable, inode_of};
@@ -35,6 +37,8 @@ pub use upper::changes;
 /// The only attribute that images carry.
 const CAPABILITY: &[u8] = b"security.capability";
 const CHUNK: usize = 128 * 1024;
+/// As glibc's, for the entries of most folders.
+const DIRECTORY_BUFFER: usize = 32 * 1024;
 
 /// One entry of the layer that a step makes.
 #[derive(Debug, Clone)]
@@ -123,10 +127,17 @@ impl Tree {
     }
 
     fn names_in(&self, path: &LayerPath, folder: &OwnedFd) -> Result<Vec<Vec<u8>>> {
-        let failed = |errno| self.error("read", path, errno);
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
+        // `Dir` would open the folder once more, and fill its buffer with zeros first.
+        let mut buffer = Vec::with_capacity(DIRECTORY_BUFFER);
+        let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Err(Errno::INTR) => continue,
+                // The folder was removed meanwhile.
+                Err(Errno::NOENT) => break,
+                entry => entry.map_err(|errno| self.error("read", path, errno))?,
+            };
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 names.push(name.to_vec());

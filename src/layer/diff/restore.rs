@@ -17,7 +17,8 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid};
 
 use super::Tree;
-use super::scan::{Baseline, InodeState};
+use super::scan::Baseline;
+use super::stamps::InodeState;
 use crate::error::{Error, Result};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
@@ -34,7 +35,9 @@ impl Baseline {
     pub fn fingerprint(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(FINGERPRINT.as_bytes());
-        for (path, stamp) in std::iter::once((&LayerPath::root(), &self.root)).chain(&self.stamps) {
+        for (path, stamp) in
+            std::iter::once((&LayerPath::root(), &self.root)).chain(self.stamps.iter().map(|(path, stamp)| (path, stamp)))
+        {
             hasher.update_field(path.as_bytes());
             for number in stamp.numbers() {
                 hasher.update(&number.to_le_bytes());
@@ -65,7 +68,7 @@ impl Baseline {
     pub fn forget_missing_owners(&self, tree: &Path) -> Result<()> {
         let Some(mut table) = OwnerTable::read(tree)? else { return Ok(()) };
         let device = std::fs::metadata(tree).map_err(|error| Error::io("examine", tree, error))?.dev();
-        let there = std::iter::once(&self.root).chain(self.stamps.values()).map(|stamp| stamp.inode).collect();
+        let there = std::iter::once(&self.root).chain(self.stamps.states()).map(|stamp| stamp.inode).collect();
         if table.keep_only(device, &there) { table.write(tree) } else { Ok(()) }
     }
 }
@@ -112,13 +115,14 @@ impl RestorePoint {
     pub fn baseline(&self) -> Arc<Baseline> {
         let mut baseline = Arc::clone(&self.baseline);
         if !self.moved.is_empty() {
-            Arc::make_mut(&mut baseline).stamps.extend(self.moved.iter().map(|(path, stamp)| (path.clone(), *stamp)));
+            let stamps = &mut Arc::make_mut(&mut baseline).stamps;
+            self.moved.iter().for_each(|(path, stamp)| stamps.replace(path, *stamp));
         }
         baseline
     }
 
     fn stamp(&self, path: &LayerPath) -> Option<InodeState> {
-        self.moved.get(path).or_else(|| self.baseline.stamps.get(path)).copied()
+        self.moved.get(path).copied().or_else(|| self.baseline.stamps.get(path))
     }
 
     /// After a step whose sandbox has moved the files `touched` away and back: those that were
@@ -129,7 +133,7 @@ impl RestorePoint {
     pub fn accept_touched(&mut self, tree: &Path, before: &Baseline, touched: &HashSet<LayerPath>) -> Result<()> {
         let tree = Tree::new(tree)?;
         for path in touched {
-            let Some(then) = self.stamp(path).filter(|then| !then.is_folder() && before.stamps.get(path) == Some(then)) else {
+            let Some(then) = self.stamp(path).filter(|then| !then.is_folder() && before.stamps.get(path) == Some(*then)) else {
                 continue;
             };
             let Ok(now) = tree.stat(path).map(|stat| InodeState::of(&stat)) else { continue };
@@ -143,9 +147,20 @@ impl RestorePoint {
     /// What has to be done where a scan saw `now`; `None` where the layers cannot tell how.
     pub fn plan(&self, now: &Baseline) -> Option<RestorePlan> {
         let mut todo = RestorePlan::default();
-        for (path, then) in &self.baseline.stamps {
-            let then = self.moved.get(path).unwrap_or(then);
-            match now.stamps.get(path) {
+        let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(InodeState::is_folder);
+        if now.root != self.baseline.root {
+            todo.folders.insert(LayerPath::root());
+        }
+        for (path, then, now) in self.baseline.beside(now) {
+            let Some(then) = then.map(|then| self.moved.get(path).copied().unwrap_or(then)) else {
+                // What is below a new folder goes with it; what is below one that was a file, when
+                // the file returns.
+                if path.parent().is_some_and(|parent| is_kept_folder(&parent)) {
+                    todo.removed.push(path.clone());
+                }
+                continue;
+            };
+            match now {
                 Some(now) if now == then => {}
                 Some(now) if then.is_folder() && now.is_folder() => drop(todo.folders.insert(path.clone())),
                 _ if then.links > 1
@@ -154,17 +169,6 @@ impl RestorePoint {
                     return None;
                 }
                 _ => drop(todo.lost.insert(path.clone())),
-            }
-        }
-        if now.root != self.baseline.root {
-            todo.folders.insert(LayerPath::root());
-        }
-        let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(InodeState::is_folder);
-        for path in now.stamps.keys().filter(|path| !self.baseline.stamps.contains_key(*path)) {
-            // What is below a new folder goes with it; what is below one that was a file, when the
-            // file returns.
-            if path.parent().is_some_and(|parent| is_kept_folder(&parent)) {
-                todo.removed.push(path.clone());
             }
         }
         let changed = todo.removed.iter().chain(&todo.lost);
@@ -212,11 +216,10 @@ impl RestorePoint {
             false => now == then,
         };
         let root = LayerPath::root();
-        let all = after.stamps.len() == self.baseline.stamps.len()
-            && same(&root, self.baseline.root, after.root)
-            && self.baseline.stamps.iter().all(|(path, then)| {
-                let then = self.moved.get(path).unwrap_or(then);
-                after.stamps.get(path).is_some_and(|now| same(path, *then, *now))
+        let all = same(&root, self.baseline.root, after.root)
+            && self.baseline.beside(after).all(|(path, then, now)| {
+                let then = self.moved.get(path).copied().or(then);
+                then.zip(now).is_some_and(|(then, now)| same(path, then, now))
             });
         if !all {
             return Ok(false);

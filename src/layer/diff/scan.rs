@@ -8,19 +8,20 @@
 //!
 //! Does not guess: a file whose former content nobody has counts as changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::links::{Candidate, changed_inodes, settle};
-use super::{CAPABILITY, Change, Tree, kind_of, metadata_of, same_bytes};
+use super::stamps::{InodeState, Stamps};
+use super::{CAPABILITY, Change, Tree, kind_of, same_bytes};
 use crate::error::{Error, Result};
-use crate::layer::unpack::is_folder;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
 /// What a file was before the step.
@@ -41,7 +42,7 @@ pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Or
 pub struct Baseline {
     /// The tree's own folder.
     pub(super) root: InodeState,
-    pub(super) stamps: BTreeMap<LayerPath, InodeState>,
+    pub(super) stamps: Stamps,
 }
 
 /// What a step has changed in a tree.
@@ -56,99 +57,64 @@ pub struct TreeChanges {
     pub of_several_names: Option<LayerPath>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct InodeState {
-    pub(super) inode: u64,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u64),
-    // These three change in a folder with every entry in it, and that is not a change of the
-    // folder.
-    pub(super) size: i64,
-    pub(super) links: u64,
-    pub(super) ctime: (i64, u64),
-}
-
-impl InodeState {
-    #[allow(clippy::unnecessary_cast, reason = "the fields of stat differ between architectures")]
-    pub(super) fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            mode: stat.st_mode,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-            size: stat.st_size,
-            links: stat.st_nlink as u64,
-            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        }
-    }
-
-    /// All of it.
-    pub(super) fn numbers(self) -> [u64; 10] {
-        let Self { inode, mode, uid, gid, mtime, size, links, ctime } = self;
-        let (seconds, changed) = (mtime.0 as u64, ctime.0 as u64);
-        [inode, mode.into(), uid.into(), gid.into(), seconds, mtime.1, size as u64, links, changed, ctime.1]
-    }
-
-    pub(super) fn is_folder(self) -> bool {
-        FileType::from_raw_mode(self.mode) == FileType::Directory
-    }
-
-    fn is_socket(self) -> bool {
-        FileType::from_raw_mode(self.mode) == FileType::Socket
-    }
-
-    pub(super) fn without_ctime(self) -> Self {
-        Self { ctime: (0, 0), ..self }
-    }
-
-    /// What of it everybody can see in a layer.
-    pub(super) fn looks(self) -> Self {
-        let size = if self.is_folder() { 0 } else { self.size };
-        Self { inode: 0, links: 0, size, ..self.without_ctime() }
-    }
-
-    /// Whether this is the very same file, so that what cannot be changed in place (a link's text,
-    /// a device's number) is the same.
-    pub(super) fn is(self, other: Self) -> bool {
-        self.inode == other.inode && self.looks() == other.looks()
-    }
-}
-
 impl Baseline {
     /// Stamps everything in `tree`. Returns once the clock of the file system has moved on, a few
-    /// milliseconds at most.
+    /// milliseconds at most. With one of `threads`, none is started: a process that
+    /// is to make namespaces must have one alone (unshare(2)), and one that was joined may still be
+    /// ending.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn scan(tree: &Path) -> Result<Self> {
-        let tree = Tree::new(tree)?;
-        let mut baseline = Self { root: InodeState::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
-        walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            baseline.stamps.insert(path.clone(), InodeState::of(stat));
-            Ok(())
-        })?;
+    pub fn scan(tree: &Path, threads: usize) -> Result<Self> {
+        let baseline = Self::scan_now(&Tree::new(tree)?, threads)?;
         baseline.let_time_pass();
         Ok(baseline)
     }
 
+    fn scan_now(tree: &Tree, threads: usize) -> Result<Self> {
+        let root = InodeState::of(&tree.stat(&LayerPath::root())?);
+        Ok(Self { root, stamps: Stamps::of(tree, threads)? })
+    }
+
+    /// Each path that this or another scan of the tree has seen, in order, with what each has seen.
+    pub(super) fn beside<'a>(
+        &'a self,
+        now: &'a Self,
+    ) -> impl Iterator<Item = (&'a LayerPath, Option<InodeState>, Option<InodeState>)> {
+        let (mut before, mut after) = (self.stamps.iter().peekable(), now.stamps.iter().peekable());
+        std::iter::from_fn(move || {
+            let order = match (before.peek(), after.peek()) {
+                (Some((then, _)), Some((now, _))) => then.cmp(now),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            let then = before.next_if(|_| order.is_le());
+            let now = after.next_if(|_| order.is_ge());
+            let (path, _) = then.or(now)?;
+            Some((path, then.map(|(_, state)| *state), now.map(|(_, state)| *state)))
+        })
+    }
+
+    /// Whether this is a scan, and not something else that was stored.
+    pub fn is_sound(&self) -> bool {
+        self.stamps.is_sorted()
+    }
+
     /// The bytes of its files, holes included.
     pub fn size(&self) -> u64 {
-        let files = self.stamps.values().filter(|stamp| !stamp.is_folder());
+        let files = self.stamps.states().filter(|stamp| !stamp.is_folder());
         files.map(|stamp| stamp.size as u64 / stamp.links.max(1)).fold(0, u64::saturating_add)
     }
 
     /// The inodes that have several names.
     pub fn linked(&self) -> Vec<u64> {
-        let several = self.stamps.values().filter(|stamp| stamp.links > 1 && !stamp.is_folder());
+        let several = self.stamps.states().filter(|stamp| stamp.links > 1 && !stamp.is_folder());
         several.map(|stamp| stamp.inode).collect::<HashSet<_>>().into_iter().collect()
     }
 
     /// Until the next change will have another ctime than any that was seen.
     fn let_time_pass(&self) {
-        let newest = self.stamps.values().map(|stamp| stamp.ctime).fold(self.root.ctime, Ord::max);
+        let newest = self.stamps.states().map(|stamp| stamp.ctime).fold(self.root.ctime, Ord::max);
         loop {
             // File systems stamp with the clock of the last tick.
             let now = clock_gettime(ClockId::RealtimeCoarse);
@@ -166,56 +132,62 @@ impl Baseline {
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>, originals: &mut Originals<'_>) -> Result<TreeChanges> {
+    pub fn changes(
+        &self,
+        tree: &Path,
+        threads: usize,
+        touched: &HashSet<LayerPath>,
+        originals: &mut Originals<'_>,
+    ) -> Result<TreeChanges> {
         let tree = Arc::new(Tree::new(tree)?);
-        let mut after = Self { root: InodeState::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
+        let after = Self::scan_now(&tree, threads)?;
         let mut candidates = Vec::new();
-        let mut folders = HashSet::from([LayerPath::root()]);
-        let mut present = HashSet::new();
         let mut suspects = Vec::new();
-        walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            let now = InodeState::of(stat);
-            after.stamps.insert(path.clone(), now);
-            let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
-            let then = self.stamps.get(path).copied();
-            let same = then.is_some_and(|then| match &kind {
-                Kind::File { .. } if touched.contains(path) => then.without_ctime() == now.without_ctime(),
-                Kind::File { .. } => then == now,
-                _ => then.is(now),
+        for (path, then, now) in self.beside(&after) {
+            // A socket is in no layer.
+            let (then, now) = (then.filter(|then| !then.is_socket()), now.filter(|now| !now.is_socket()));
+            let Some(now) = now else {
+                // What was in a folder that has gone as well goes with it.
+                let stays = |parent: &LayerPath| parent.is_root() || after.stamps.get(parent).is_some_and(InodeState::is_folder);
+                if then.is_some() && path.parent().is_some_and(|parent| stays(&parent)) {
+                    let entry = Entry { path: path.clone(), kind: Kind::Whiteout, metadata: Metadata::default() };
+                    candidates.push(Candidate { entry, inode: None, copy_of: None });
+                }
+                continue;
+            };
+            let same = then.is_some_and(|then| match now.is_file() {
+                true if touched.contains(path) => then.without_ctime() == now.without_ctime(),
+                true => then == now,
+                false => then.is(now),
             });
-            let mut metadata = metadata_of(stat);
-            if !same && matches!(kind, Kind::File { .. }) {
+            let several = now.links > 1 && !now.is_folder();
+            // Most files: unchanged, and of one name.
+            if same && !several && !now.is_folder() {
+                continue;
+            }
+            let kind = match FileType::from_raw_mode(now.mode) {
+                FileType::Directory => Kind::Directory,
+                FileType::RegularFile => Kind::File { size: u64::try_from(now.size).unwrap_or_default() },
+                _ => match kind_of(&tree, path, &tree.stat(path)?)? {
+                    Some(kind) => kind,
+                    None => continue,
+                },
+            };
+            let mut metadata = Metadata::new(now.mode & 0o7777, now.uid, now.gid, now.mtime.0);
+            if !same && now.is_file() {
                 metadata.xattrs = tree.xattrs(path)?;
                 if then.is_some_and(|then| then.looks() == now.looks()) {
                     suspects.push(path.clone());
                 }
             }
-            if kind == Kind::Directory {
-                folders.insert(path.clone());
-            }
-            present.insert(path.clone());
-            // One tree is one file system.
-            let inode = (0, stat.st_ino);
-            let several = stat.st_nlink > 1 && kind != Kind::Directory;
-            let entry = Entry { path: path.clone(), kind, metadata };
             candidates.push(Candidate {
-                entry,
-                inode: several.then_some(inode),
+                entry: Entry { path: path.clone(), kind, metadata },
+                // One tree is one file system.
+                inode: several.then_some((0, now.inode)),
                 copy_of: then.filter(|_| same).map(|then| (0, then.inode)),
             });
-            Ok(())
-        })?;
-        self.acquit(&mut candidates, &suspects, &tree, originals)?;
-        // A socket was in no layer, so there is none to take it out of.
-        let gone = self.stamps.iter().filter(|(path, then)| !then.is_socket() && !present.contains(*path));
-        for (path, _) in gone {
-            // What was in a folder that has gone as well goes with it.
-            if path.parent().is_some_and(|parent| folders.contains(&parent)) {
-                let entry = Entry { path: path.clone(), kind: Kind::Whiteout, metadata: Metadata::default() };
-                candidates.push(Candidate { entry, inode: None, copy_of: None });
-            }
         }
-        candidates.sort_by(|left, right| left.entry.path.cmp(&right.entry.path));
+        self.acquit(&mut candidates, &suspects, &tree, originals)?;
         self.fill_attributes(&mut candidates, &tree)?;
         after.let_time_pass();
         let changed = changed_inodes(&candidates);
@@ -269,23 +241,6 @@ impl Baseline {
     }
 }
 
-/// Visits everything, a folder before what is in it. A command decides how deep folders are nested,
-/// so nothing here is recursive.
-fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat) -> Result<()>) -> Result<()> {
-    let mut open = vec![tree.entries(folder)?.into_iter()];
-    while let Some(entries) = open.last_mut() {
-        let Some((path, stat)) = entries.next() else {
-            open.pop();
-            continue;
-        };
-        visit(&path, &stat)?;
-        if is_folder(&stat) {
-            open.push(tree.entries(&path)?.into_iter());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -293,7 +248,7 @@ mod tests {
     use super::*;
 
     fn changed(before: &Baseline, tree: &Path) -> Vec<(String, bool)> {
-        let TreeChanges { changes, .. } = before.changes(tree, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
+        let TreeChanges { changes, .. } = before.changes(tree, 1, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
         changes.iter().map(|change| (change.entry.path.to_string(), change.entry.kind == Kind::Whiteout)).collect()
     }
 
@@ -310,7 +265,7 @@ mod tests {
         }
         let path = folder.path().to_owned();
         let compare = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-            assert_eq!(Baseline::scan(&path).unwrap().stamps.len(), 1500);
+            assert_eq!(Baseline::scan(&path, 2).unwrap().stamps.iter().count(), 1500);
             assert_eq!(super::super::changes(&path, &[]).unwrap().len(), 1500);
         });
         compare.unwrap().join().unwrap();
@@ -322,10 +277,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("file"), "x").unwrap();
-        let empty = Baseline::scan(folder.path()).unwrap();
+        let empty = Baseline::scan(folder.path(), 1).unwrap();
         drop(UnixListener::bind(at("comes")).unwrap());
         assert_eq!(changed(&empty, folder.path()), []);
-        let with_socket = Baseline::scan(folder.path()).unwrap();
+        let with_socket = Baseline::scan(folder.path(), 1).unwrap();
         assert_eq!(changed(&with_socket, folder.path()), []);
         std::fs::remove_file(at("comes")).unwrap();
         assert_eq!(changed(&with_socket, folder.path()), []);

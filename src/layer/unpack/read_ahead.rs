@@ -2,7 +2,7 @@
 //!
 //! Loses no error: it comes after the bytes that were read before it.
 
-use std::io::{Read, Result};
+use std::io::{ErrorKind, Read, Result};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
@@ -32,21 +32,29 @@ pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, reader: impl Read 
 fn fill(mut reader: impl Read, full: &SyncSender<Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
     loop {
         let mut buffer = empty.try_recv().unwrap_or_default();
-        buffer.clear();
-        let message = match reader.by_ref().take(READ as u64).read_to_end(&mut buffer) {
-            Ok(0) => return,
-            Ok(_) => Ok(buffer),
-            Err(error) => {
-                if !buffer.is_empty() && full.send(Ok(buffer)).is_err() {
-                    return;
-                }
-                Err(error)
+        // Used again, it needs no zeros.
+        buffer.resize(READ, 0);
+        let mut length = 0;
+        let end = loop {
+            match reader.read(&mut buffer[length..]) {
+                Ok(0) => break Some(Ok(())),
+                Ok(read) => length += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Some(Err(error)),
+            }
+            if length == READ {
+                break None;
             }
         };
-        let last = message.is_err();
+        buffer.truncate(length);
         // The receiving end is gone where unpacking has failed: nobody wants the rest.
-        if full.send(message).is_err() || last {
+        if length > 0 && full.send(Ok(buffer)).is_err() {
             return;
+        }
+        match end {
+            None => {}
+            Some(Ok(())) => return,
+            Some(Err(error)) => return drop(full.send(Err(error))),
         }
     }
 }

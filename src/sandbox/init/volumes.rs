@@ -45,7 +45,7 @@ pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, SetupE
         let opened = if folder { place.clone() } else { place.parent().unwrap_or_default() };
         let copy = open_folder(tree, &opened).step(step)?;
         let before = match folder {
-            true => Some(Baseline::scan(fd_path(&copy).as_ref()).map_err(|error| SetupError::new(error.to_string(), None))?),
+            true => Some(Baseline::scan(fd_path(&copy).as_ref(), 1).map_err(|error| SetupError::new(error.to_string(), None))?),
             false => None,
         };
         let name = place.name().filter(|_| !folder).map(<[u8]>::to_vec);
@@ -84,7 +84,7 @@ impl Volume {
         let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let root = root.step(step)?;
         let TreeChanges { changes, .. } = before
-            .changes(fd_path(&self.copy).as_ref(), &Default::default(), &mut |_| Ok(Default::default()))
+            .changes(fd_path(&self.copy).as_ref(), 1, &Default::default(), &mut |_| Ok(Default::default()))
             .map_err(|error| SetupError::new(step(), error.os_error()))?;
         let apply = |change: crate::layer::diff::Change| {
             let path = &change.entry.path;
