@@ -21,7 +21,8 @@ const PAGE: usize = 4096;
 /// A system call that waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
-    id: u64,
+    /// `None` where its thread is stopped by ptrace.
+    id: Option<u64>,
     /// The thread that made it, by its number in this process's namespace.
     pub(super) thread: u32,
     pub(super) number: libc::c_long,
@@ -29,9 +30,14 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// By which the kernel knows it.
+    /// A call that a tracer has stopped.
+    pub(super) fn of_stopped(thread: u32, number: libc::c_long, arguments: [u64; 6]) -> Self {
+        Self { id: None, thread, number, arguments }
+    }
+
+    /// By which the kernel knows it; nothing waits for the answer of 0.
     pub(super) fn id(&self) -> u64 {
-        self.id
+        self.id.unwrap_or(0)
     }
 }
 
@@ -81,7 +87,7 @@ pub(super) fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
     // SAFETY: the message is of the type that this request fills, and outlives the call.
     match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut message) } {
         0 => Ok(Call {
-            id: message.id,
+            id: Some(message.id),
             thread: message.pid,
             number: libc::c_long::from(message.data.nr),
             arguments: message.data.args,
@@ -97,15 +103,17 @@ pub(super) fn answer(listener: &OwnedFd, call: &Call, answer: Response) {
         Response::Value(value) => (value, 0, 0),
         Response::Error(errno) => (0, -errno.raw_os_error(), 0),
     };
-    let mut message = libc::seccomp_notif_resp { id: call.id, val: value, error, flags };
+    let mut message = libc::seccomp_notif_resp { id: call.id(), val: value, error, flags };
     // SAFETY: the message is of the type that this request reads, and outlives the call.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut message) };
 }
 
 /// Whether the call still waits: only then its thread's number is that of no other process.
 pub(super) fn still_waits(listener: &OwnedFd, call: &Call) -> bool {
+    // One that is stopped waits until it is resumed.
+    let Some(id) = call.id else { return true };
     // SAFETY: reads the number, which outlives the call.
-    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const call.id) == 0 }
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
 }
 
 /// Reads as much of `buffer` as there is at `address`.

@@ -196,7 +196,9 @@ impl Supervisor {
             () if flags.contains(XattrFlags::REPLACE) && row.capability.is_none() => return Err(Errno::NODATA),
             () => {}
         }
-        self.has_capabilities |= value.is_some();
+        if value.is_some() {
+            self.expect_capabilities(caller.thread)?;
+        }
         row.capability = value;
         self.table.set(inode_of(stat), row);
         touch(file, stat);
@@ -230,8 +232,7 @@ impl Supervisor {
     }
 
     /// Whether an attribute of a descriptor is one that the kernel does not have, or that the
-    /// caller may not read. cp(1) asks for some of each file: where the kernel answers, that takes
-    /// 4 µs each in place of 12 to 15.
+    /// caller may not read. Where the kernel answers, that takes 4 µs in place of 12 to 15.
     pub(super) fn may_be_capability(&self, call: &Call, caller: &Caller) -> Result<bool> {
         if !caller.rights.can(CAP_DAC_OVERRIDE) {
             return Ok(true);

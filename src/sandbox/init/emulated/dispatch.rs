@@ -22,7 +22,7 @@ pub(super) fn answer(supervisor: &mut Supervisor, call: &Call) {
 }
 
 impl Supervisor {
-    fn dispatch(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
+    pub(super) fn dispatch(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
         let [a, b, c, d, e, _] = call.arguments;
         let int = |argument: u64| argument as u32 as i32;
         match call.number {

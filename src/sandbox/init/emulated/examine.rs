@@ -14,16 +14,19 @@ use super::walk::{Found, Walked};
 impl Supervisor {
     /// The file that a descriptor, a path and flags name.
     pub(super) fn at(&self, call: &Call, caller: &Caller, at: At, flags: i32) -> Result<Found> {
-        match self.named_by(call, at, flags)? {
+        let named = self.named_by(call, at, flags)?;
+        self.expect_waiting(call)?;
+        match named {
             Named::Path(path) => self.look_up(caller, at.0, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0),
             Named::Descriptor(number) => self.of_descriptor(caller, number),
         }
     }
 
+    /// Before anything is changed, `expect_waiting` has to say that it is the caller's.
     fn named_by(&self, call: &Call, at: At, flags: i32) -> Result<Named> {
         // A null pointer is as good as an empty path since Linux 6.11.
         let empty_allowed = flags & libc::AT_EMPTY_PATH != 0;
-        let path = if at.1 == 0 && empty_allowed { Vec::new() } else { self.path(call, at.1)? };
+        let path = if at.1 == 0 && empty_allowed { Vec::new() } else { self.path_to_examine(call, at.1)? };
         Ok(match at.0 {
             _ if !path.is_empty() || !empty_allowed => Named::Path(path),
             libc::AT_FDCWD => Named::Path(b".".to_vec()),

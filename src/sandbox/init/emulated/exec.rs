@@ -134,7 +134,19 @@ impl Supervisor {
         let capability = self.table.capability(inode_of(&found.stat)).and_then(|value| parse_file_capability(value));
         let mut rights = caller.rights.clone();
         let careful = rights.execute(owner, capability);
-        Ok(Execution { program, elf, interpreter, path, name, rights, files: Rc::clone(&caller.files), careful, done: false })
+        let attributes_answered = self.threads.thread(caller.thread).is_none_or(|thread| thread.attributes_answered);
+        Ok(Execution {
+            program,
+            elf,
+            interpreter,
+            path,
+            name,
+            rights,
+            files: Rc::clone(&caller.files),
+            attributes_answered,
+            careful,
+            done: false,
+        })
     }
 
     /// The loader's call: its second argument is where the list goes, its fourth the stack that the

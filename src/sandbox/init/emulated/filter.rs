@@ -79,10 +79,8 @@ const ANSWERED: &[c_long] = &[
     libc::SYS_fsetxattr,
     libc::SYS_getxattr,
     libc::SYS_lgetxattr,
-    libc::SYS_fgetxattr,
     libc::SYS_listxattr,
     libc::SYS_llistxattr,
-    libc::SYS_flistxattr,
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
@@ -116,6 +114,10 @@ const ANSWERED: &[c_long] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_setaffinity,
 ];
+
+/// What may show a file capability of an open file: answered where there can be one
+/// (`second_filter`).
+const ATTRIBUTES: &[c_long] = &[libc::SYS_fgetxattr, libc::SYS_flistxattr];
 
 /// Of these the kernel must make a part in the process itself; the supervisor changes their
 /// arguments.
@@ -244,8 +246,9 @@ impl Program {
     }
 }
 
-/// The whole filter; `waits`: whether calls that wait for the disk do so.
-pub(super) fn program(waits: bool) -> Vec<sock_filter> {
+/// The whole filter. `waits`: whether calls that wait for the disk do so; `attributes_answered`:
+/// whether the supervisor answers those that may show a file capability.
+pub(super) fn program(waits: bool, attributes_answered: bool) -> Vec<sock_filter> {
     let mut program = Program::default();
     program.load(4);
     program.push(EQUAL, 1, 0, ARCH);
@@ -297,11 +300,24 @@ pub(super) fn program(waits: bool) -> Vec<sock_filter> {
             program.answer(libc::SECCOMP_RET_ALLOW);
         });
     }
-    for (calls, action) in [(ANSWERED, NOTIFY), (TRACED, TRACE), (DENIED, EPERM), (MISSING, ENOSYS)] {
+    let attributes = if attributes_answered { ATTRIBUTES } else { &[] };
+    for (calls, action) in [(ANSWERED, NOTIFY), (attributes, NOTIFY), (TRACED, TRACE), (DENIED, EPERM), (MISSING, ENOSYS)] {
         calls.iter().for_each(|call| program.answer_if(EQUAL, *call as u32, action));
     }
     // The container's filter refuses it to a process without CAP_SYS_CHROOT.
     program.answer_if(EQUAL, libc::SYS_chroot as u32, libc::SECCOMP_RET_TRAP);
+    program.answer(libc::SECCOMP_RET_ALLOW);
+    program.0
+}
+
+/// The filter that is added to that of a thread whose first one does not have these calls answered.
+pub(super) fn second_program() -> Vec<sock_filter> {
+    let mut program = Program::default();
+    program.load(4);
+    program.push(EQUAL, 1, 0, ARCH);
+    program.answer(libc::SECCOMP_RET_ALLOW);
+    program.load_number();
+    ATTRIBUTES.iter().for_each(|call| program.answer_if(EQUAL, *call as u32, TRACE));
     program.answer(libc::SECCOMP_RET_ALLOW);
     program.0
 }
@@ -312,9 +328,12 @@ mod tests {
 
     /// What the filter answers to a call, computed as the kernel does.
     fn answer(waits: bool, number: u32, arch: u32, arguments: [u64; 6]) -> u32 {
+        run(&program(waits, true), number, arch, arguments)
+    }
+
+    fn run(program: &[sock_filter], number: u32, arch: u32, arguments: [u64; 6]) -> u32 {
         let mut data = [number, arch, 0, 0].to_vec();
         data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (*argument >> 32) as u32]));
-        let program = program(waits);
         let (mut accumulator, mut at) = (0, 0);
         loop {
             let one = &program[at];
@@ -372,8 +391,22 @@ mod tests {
     }
 
     #[test]
+    fn the_second_filter_tells_of_what_the_first_one_leaves_to_the_kernel() {
+        for call in ATTRIBUTES {
+            assert_eq!(run(&program(true, false), *call as u32, ARCH, [0; 6]), libc::SECCOMP_RET_ALLOW);
+            assert_eq!(run(&program(true, true), *call as u32, ARCH, [0; 6]), NOTIFY);
+            assert_eq!(run(&second_program(), *call as u32, ARCH, [0; 6]), TRACE);
+            // AUDIT_ARCH_I386, whose numbers are others.
+            assert_eq!(run(&second_program(), *call as u32, 0x4000_0003, [0; 6]), libc::SECCOMP_RET_ALLOW);
+        }
+        for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_getxattr] {
+            assert_eq!(run(&second_program(), call as u32, ARCH, [0; 6]), libc::SECCOMP_RET_ALLOW);
+        }
+    }
+
+    #[test]
     fn no_call_is_in_two_lists() {
-        let mut all = [ANSWERED, TRACED, DENIED, MISSING, WAITING].concat();
+        let mut all = [ANSWERED, ATTRIBUTES, TRACED, DENIED, MISSING, WAITING].concat();
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
     }

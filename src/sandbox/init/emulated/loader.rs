@@ -9,6 +9,10 @@
 /// kernel begins behind it, has 20 GiB of room; and outside what address sanitizers claim for
 /// themselves.
 const BASE: u64 = 0x5550_0000_0000;
+/// Headers are before the code.
+const HEADER: u64 = 64;
+const SEGMENT: u64 = 56;
+const CODE: u64 = HEADER + 3 * SEGMENT;
 /// Where the list is written.
 pub(super) const BUFFER: u64 = BASE + 0x1000;
 pub(super) const BUFFER_SIZE: u64 = 0x8000;
@@ -102,9 +106,35 @@ fn code() -> &'static [u8] {
     }
 }
 
+/// The instruction that makes a system call.
+pub(super) const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// Where every process that the loader has started has one.
+pub(super) fn system_call() -> u64 {
+    let at = code().windows(2).position(|pair| *pair == SYSCALL);
+    BASE + CODE + at.map_or(0, |at| at as u64)
+}
+
+/// Where such a process has the second filter, as seccomp(2) takes it.
+pub(super) fn second_filter() -> u64 {
+    BASE + CODE + code().len().next_multiple_of(8) as u64
+}
+
 /// The loader as an ELF file.
 pub(super) fn image() -> Vec<u8> {
-    static_program(BASE, code())
+    let mut bytes = code().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let filter = super::filter::second_program();
+    // `struct sock_fprog` of linux/filter.h, and what it points to.
+    for word in [filter.len() as u64, second_filter() + 16] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for instruction in filter {
+        bytes.extend(instruction.code.to_le_bytes());
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_le_bytes());
+    }
+    static_program(BASE, &bytes)
 }
 
 /// A program that does nothing but end with status 0, for a rehearsal where there is no other.
@@ -116,10 +146,7 @@ pub(super) fn program_that_succeeds() -> Vec<u8> {
 /// A static program (elf(5)): headers and `code` in one segment, an empty buffer behind it in
 /// another.
 fn static_program(base: u64, code: &[u8]) -> Vec<u8> {
-    const HEADER: u64 = 64;
-    const SEGMENT: u64 = 56;
-    let begin = HEADER + 3 * SEGMENT;
-    let size = begin + code.len() as u64;
+    let size = CODE + code.len() as u64;
     let mut image = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let half = |image: &mut Vec<u8>, value: u16| image.extend(value.to_le_bytes());
     let word = |image: &mut Vec<u8>, value: u32| image.extend(value.to_le_bytes());
@@ -129,7 +156,7 @@ fn static_program(base: u64, code: &[u8]) -> Vec<u8> {
     half(&mut image, 62);
     word(&mut image, 1);
     // Entry, segment headers, no section headers, flags.
-    long(&mut image, base + begin);
+    long(&mut image, base + CODE);
     long(&mut image, HEADER);
     long(&mut image, 0);
     word(&mut image, 0);
@@ -198,7 +225,15 @@ mod tests {
         let long = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap());
         let entry = long(24);
         assert_eq!(entry - BASE, (64 + 3 * 56) as u64);
-        assert_eq!(&image[(entry - BASE) as usize..], code());
+        let at = |address: u64| (address - BASE) as usize;
+        assert!(image[at(entry)..].starts_with(code()));
+        assert!(image[at(system_call())..].starts_with(&SYSCALL));
+        // The filter ends the image: eight bytes for each instruction.
+        let (count, filter) = (long(at(second_filter())), long(at(second_filter()) + 8));
+        assert_eq!(image.len(), at(filter) + 8 * count as usize);
+        let first = super::super::filter::second_program()[0].clone();
+        assert_eq!(image[at(filter)..][..2], first.code.to_le_bytes());
+        assert_eq!(image[at(filter) + 4..][..4], first.k.to_le_bytes());
     }
 
     /// Against the instruction set's own encoding, so that an assembler's mistake or a changed

@@ -35,6 +35,7 @@ mod place;
 mod placement;
 mod proc;
 mod ptrace;
+mod second_filter;
 mod short_name;
 mod signals;
 mod sockets;

@@ -18,8 +18,8 @@ pub(super) type Registers = libc::user_regs_struct;
 pub(super) enum Resume {
     /// Until something is to be told.
     Run,
-    /// Until its system call has returned.
-    ToSyscallExit,
+    /// Until its system call has returned, or it makes the next one.
+    ToSyscall,
     /// Not at all, until it is told to continue: a stopped job.
     Listen,
 }
@@ -36,9 +36,11 @@ pub(super) enum Event {
     /// A child that it had lent its memory has ended, or has another one now: its first stop since
     /// then.
     HasMemoryBack,
-    /// A new thread's first stop, or a stop of the whole process by this signal.
+    /// A new thread's first stop, one that was asked for, or one of the whole process by this
+    /// signal.
     Stop(i32),
-    SyscallExit,
+    /// A system call begins or has returned.
+    Syscall,
     /// It is to get a signal.
     Signal(i32),
 }
@@ -72,10 +74,16 @@ pub(super) fn set_registers(thread: i32, registers: &Registers) -> Result<(), Er
 pub(super) fn resume(thread: i32, how: Resume, signal: i32) {
     let request = match how {
         Resume::Run => libc::PTRACE_CONT,
-        Resume::ToSyscallExit => libc::PTRACE_SYSCALL,
+        Resume::ToSyscall => libc::PTRACE_SYSCALL,
         Resume::Listen => libc::PTRACE_LISTEN,
     };
     let _ = call(request, thread, signal as usize as *mut c_void);
+}
+
+/// Asks a thread to stop, and interrupts a call in which it waits. One that stops for another
+/// reason first does not stop again.
+pub(super) fn interrupt(thread: i32) {
+    let _ = call(libc::PTRACE_INTERRUPT, thread, std::ptr::null_mut());
 }
 
 /// Number and address's reason of a SIGSYS that a filter has sent: the call that it is about,
@@ -121,7 +129,7 @@ fn parse(thread: i32, status: i32) -> Event {
         libc::PTRACE_EVENT_VFORK_DONE => Event::HasMemoryBack,
         libc::PTRACE_EVENT_STOP => Event::Stop(signal),
         // PTRACE_O_TRACESYSGOOD.
-        0 if signal == libc::SIGTRAP | 0x80 => Event::SyscallExit,
+        0 if signal == libc::SIGTRAP | 0x80 => Event::Syscall,
         _ => Event::Signal(signal),
     }
 }

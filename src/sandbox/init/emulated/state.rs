@@ -53,6 +53,8 @@ pub(super) struct Supervisor {
     pub(super) has_fifos: bool,
     /// The table has a file capability, or has had one.
     pub(super) has_capabilities: bool,
+    /// How many system-call filters the command was started with (`number_of_filters`).
+    pub(super) filters: Option<String>,
     pub(super) placement: Placement,
 }
 
@@ -87,17 +89,22 @@ impl Supervisor {
     /// Reads a path, and makes sure that it is the caller's: its number may have become another's
     /// meanwhile.
     pub(super) fn path(&self, call: &Call, address: u64) -> Result<Vec<u8>> {
-        let path = self.memory.read_string(call.thread as i32, address, PATH_MAX)?;
-        if !notify::still_waits(&self.listener, call) {
-            return Err(Errno::SRCH);
-        }
-        Ok(path)
+        let path = self.path_to_examine(call, address)?;
+        self.expect_waiting(call).map(|()| path)
+    }
+
+    /// As `path`, for calls that change nothing: whose it was is asked when the result is written.
+    pub(super) fn path_to_examine(&self, call: &Call, address: u64) -> Result<Vec<u8>> {
+        self.memory.read_string(call.thread as i32, address, PATH_MAX)
+    }
+
+    /// Makes sure that the caller's number is still that of the caller.
+    pub(super) fn expect_waiting(&self, call: &Call) -> Result<()> {
+        if notify::still_waits(&self.listener, call) { Ok(()) } else { Err(Errno::SRCH) }
     }
 
     pub(super) fn write(&self, call: &Call, address: u64, bytes: &[u8]) -> Result<()> {
-        if !notify::still_waits(&self.listener, call) {
-            return Err(Errno::SRCH);
-        }
+        self.expect_waiting(call)?;
         self.memory.write(call.thread as i32, address, bytes)
     }
 

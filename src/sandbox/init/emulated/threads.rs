@@ -30,6 +30,17 @@ impl FileSystem {
     }
 }
 
+/// How far a thread is that was made to install the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Its registers are those of the call.
+    Prepared,
+    /// The call has begun.
+    Entered,
+    /// It has returned.
+    Returned,
+}
+
 /// What a thread was doing when the supervisor changed its registers.
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -38,6 +49,8 @@ pub(super) enum Pending {
     /// As `Restore`, where execve fails; where it succeeds the loader runs. The memory that was
     /// overwritten for it, to be put back.
     Execute(Box<Registers>, u64, Vec<u8>),
+    /// It installs the second filter; then its registers are to be as they were.
+    Filter(Box<Registers>, Progress),
 }
 
 #[derive(Debug)]
@@ -47,6 +60,9 @@ pub(super) struct Thread {
     pub(super) files: Rc<FileSystem>,
     pub(super) rights: Credentials,
     pub(super) pending: Option<Pending>,
+    /// Whether a filter of it leaves fgetxattr and flistxattr to the supervisor, or it cannot be
+    /// made to install one that does.
+    pub(super) attributes_answered: bool,
     /// The thread that waits until this one has another memory of its own (CLONE_VFORK).
     lends_memory: Option<i32>,
 }
@@ -63,6 +79,8 @@ pub(super) struct Execution {
     pub(super) name: Vec<u8>,
     pub(super) rights: Credentials,
     pub(super) files: Rc<FileSystem>,
+    /// Of the thread that has called execve.
+    pub(super) attributes_answered: bool,
     /// AT_SECURE.
     pub(super) careful: bool,
     /// The kernel has made it: what the process's only thread says now is said by the loader.
@@ -86,8 +104,9 @@ pub(super) struct Threads {
 
 impl Threads {
     /// The first process.
-    pub(super) fn insert_first(&mut self, process: i32, files: FileSystem, rights: Credentials) {
-        let thread = Thread { process, files: Rc::new(files), rights, pending: None, lends_memory: None };
+    pub(super) fn insert_first(&mut self, process: i32, files: FileSystem, rights: Credentials, attributes_answered: bool) {
+        let files = Rc::new(files);
+        let thread = Thread { process, files, rights, pending: None, attributes_answered, lends_memory: None };
         self.threads.insert(process, thread);
         self.processes.insert(process, Process::default());
     }
@@ -98,6 +117,10 @@ impl Threads {
 
     pub(super) fn thread_mut(&mut self, number: i32) -> Option<&mut Thread> {
         self.threads.get_mut(&number)
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = i32> {
+        self.threads.keys().copied()
     }
 
     /// Whether a process or thread of this number is the command's.
@@ -131,7 +154,8 @@ impl Threads {
             let files = if has(libc::CLONE_FS) { Rc::clone(&thread.files) } else { Rc::new(thread.files.copy()) };
             let process = if has(libc::CLONE_THREAD) { thread.process } else { child };
             let lends_memory = (has(libc::CLONE_VFORK) && has(libc::CLONE_VM)).then_some(parent);
-            let new = Thread { process, files, rights: thread.rights.clone(), pending: None, lends_memory };
+            let (rights, attributes_answered) = (thread.rights.clone(), thread.attributes_answered);
+            let new = Thread { process, files, rights, pending: None, attributes_answered, lends_memory };
             if process == child {
                 let program = self.program(thread.process).unwrap_or_default().to_vec();
                 self.processes.insert(child, Process { program, execution: None });
@@ -173,7 +197,10 @@ impl Threads {
         let lender = if success { known.lends_memory.take() } else { None };
         if let Some(process) = self.processes.get_mut(&process) {
             match (&mut process.execution, success) {
-                (Some(execution), true) => execution.done = true,
+                (Some(execution), true) => {
+                    execution.done = true;
+                    known.attributes_answered = execution.attributes_answered;
+                }
                 (execution, _) => *execution = None,
             }
         }
@@ -196,12 +223,15 @@ impl Threads {
         let known = self.processes.get_mut(&process)?;
         let execution = known.execution.take_if(|execution| execution.done)?;
         known.program = execution.path.clone();
+        let attributes_answered =
+            self.threads.get(&process).map_or(execution.attributes_answered, |thread| thread.attributes_answered);
         self.threads.retain(|number, thread| *number == process || thread.process != process);
         let thread = Thread {
             process,
             files: Rc::clone(&execution.files),
             rights: execution.rights.clone(),
             pending: None,
+            attributes_answered,
             lends_memory: None,
         };
         self.threads.insert(process, thread);

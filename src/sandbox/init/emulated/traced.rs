@@ -22,6 +22,16 @@ const MAX_POINTERS: usize = 2 << 20;
 /// IN_DONT_FOLLOW of inotify_add_watch(2).
 const DONT_FOLLOW: u64 = 0x0200_0000;
 
+/// What becomes of a call.
+enum Change {
+    /// It is made as it is.
+    Nothing,
+    /// It is made with other arguments.
+    Arguments(Pending),
+    /// It is not made and returns this.
+    Answer(i64),
+}
+
 /// Room in a thread's memory, below what it uses.
 pub(super) struct Room {
     begin: u64,
@@ -50,18 +60,16 @@ impl Supervisor {
         let mut registers = before;
         let changed = self.caller(thread).and_then(|caller| self.change(&caller, &mut registers));
         match changed {
-            Ok(Some(pending)) => {
+            Ok(Change::Arguments(pending)) => {
                 let _ = ptrace::set_registers(thread, &registers);
                 if let Some(thread) = self.threads.thread_mut(thread) {
                     thread.pending = Some(pending);
                 }
-                ptrace::resume(thread, Resume::ToSyscallExit, 0);
+                ptrace::resume(thread, Resume::ToSyscall, 0);
             }
-            Ok(None) => ptrace::resume(thread, Resume::Run, 0),
-            Err(errno) => {
-                self.cancel(thread, &before, errno);
-                ptrace::resume(thread, Resume::Run, 0);
-            }
+            Ok(Change::Nothing) => self.go_on(thread, 0),
+            Ok(Change::Answer(value)) => self.answer_traced_call(thread, &before, value),
+            Err(errno) => self.answer_traced_call(thread, &before, error(errno)),
         }
     }
 
@@ -69,21 +77,18 @@ impl Supervisor {
     /// without a tracer.
     pub(super) fn refuse_traced_call(&self, thread: i32) {
         if let Ok(before) = ptrace::registers(thread) {
-            self.cancel(thread, &before, Errno::NOSYS);
+            self.answer_traced_call(thread, &before, error(Errno::NOSYS));
         }
-        ptrace::resume(thread, Resume::Run, 0);
     }
 
-    /// Has a call return an error without being made.
-    fn cancel(&self, thread: i32, before: &Registers, errno: Errno) {
-        let mut registers = *before;
-        registers.orig_rax = u64::MAX;
-        registers.rax = i64::from(-errno.raw_os_error()) as u64;
+    /// Has a call return without being made.
+    fn answer_traced_call(&self, thread: i32, before: &Registers, value: i64) {
+        let registers = Registers { orig_rax: u64::MAX, rax: value as u64, ..*before };
         let _ = ptrace::set_registers(thread, &registers);
+        self.go_on(thread, 0);
     }
 
-    /// `None`: the call may be made as it is.
-    fn change(&mut self, caller: &Caller, registers: &mut Registers) -> Result<Option<Pending>> {
+    fn change(&mut self, caller: &Caller, registers: &mut Registers) -> Result<Change> {
         let before = Box::new(*registers);
         let int = |register: u64| register as u32 as i32;
         let mut room = Room::below(registers);
@@ -108,13 +113,17 @@ impl Supervisor {
             libc::SYS_connect | libc::SYS_bind | libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
                 match self.address_socket(caller, registers, &mut room)? {
                     Some(name) => short_name = name,
-                    None => return Ok(None),
+                    None => return Ok(Change::Nothing),
                 }
+            }
+            libc::SYS_fgetxattr | libc::SYS_flistxattr => {
+                let value = self.attribute_of_open_file(caller, registers)?;
+                return Ok(value.map_or(Change::Nothing, Change::Answer));
             }
             _ => return Err(Errno::NOSYS),
         }
         let saved = self.write_room(caller, &room)?;
-        Ok(Some(match registers.orig_rax as i64 {
+        Ok(Change::Arguments(match registers.orig_rax as i64 {
             libc::SYS_execve => Pending::Execute(before, room.begin, saved),
             _ => Pending::Restore(before, short_name),
         }))
@@ -184,11 +193,16 @@ impl Supervisor {
         Ok(outside)
     }
 
-    /// A call whose arguments were changed has returned.
+    /// A call of which something is pending has returned.
     pub(super) fn on_return(&mut self, thread: i32) {
         let pending = self.threads.thread_mut(thread).and_then(|thread| thread.pending.take());
         let now = ptrace::registers(thread);
+        let executed = now.is_ok_and(|now| now.orig_rax as i64 == libc::SYS_execve && now.rax == 0);
+        // An execve by a thread other than the main one takes over the main thread's ID; what that
+        // thread was about to do has gone with it.
+        let pending = pending.filter(|pending| !executed || matches!(pending, Pending::Execute(..)));
         match (pending, now) {
+            (Some(Pending::Filter(before, progress)), _) => return self.on_installing(thread, before, progress),
             (Some(Pending::Restore(before, _)), Ok(now)) => {
                 if before.orig_rax as i64 == libc::SYS_bind && now.rax == 0 {
                     self.on_bound(thread, &before);
@@ -206,11 +220,10 @@ impl Supervisor {
                     let _ = self.memory.write(lender, address, &saved);
                 }
             }
-            // execve by a thread other than the main one: it takes over the main thread's ID.
-            (None, Ok(now)) if now.rax == 0 => drop(self.threads.execution_ended(thread, true)),
+            (None, _) if executed => drop(self.threads.execution_ended(thread, true)),
             _ => {}
         }
-        ptrace::resume(thread, Resume::Run, 0);
+        self.go_on(thread, 0);
     }
 
     /// A thread gets the memory back that it had lent to a child (vfork), before it goes on: what
@@ -219,7 +232,7 @@ impl Supervisor {
         if let Some((address, saved)) = self.threads.take_lent(thread) {
             let _ = self.memory.write(thread, address, &saved);
         }
-        ptrace::resume(thread, Resume::Run, 0);
+        self.go_on(thread, 0);
     }
 
     /// Handles a SIGSYS that our filter raised (TRAP, for chroot); false if it came from elsewhere.
@@ -236,11 +249,16 @@ impl Supervisor {
         });
         registers.rax = match result {
             Ok(_) => 0,
-            Err(errno) => i64::from(-errno.raw_os_error()) as u64,
+            Err(errno) => error(errno) as u64,
         };
         registers.orig_rax = u64::MAX;
         ptrace::set_registers(thread, &registers).is_ok()
     }
+}
+
+/// What a call that fails returns.
+fn error(errno: Errno) -> i64 {
+    i64::from(-errno.raw_os_error())
 }
 
 fn restore(thread: i32, before: &Registers, result: u64) {
