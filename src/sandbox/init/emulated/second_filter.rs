@@ -72,9 +72,9 @@ impl Supervisor {
                 ptrace::resume(thread, Resume::ToSyscall, 0);
             }
             pending => {
-                known.pending = pending;
                 // One that cannot be made to install it is not asked again.
-                known.attributes_answered |= lacks_filter;
+                known.attributes_answered |= lacks_filter && pending.is_none();
+                known.pending = pending;
                 ptrace::resume(thread, Resume::Run, 0);
             }
         }
