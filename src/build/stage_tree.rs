@@ -62,7 +62,7 @@ impl StageTree {
             return Ok(root);
         }
         Filesystem::new(layers.to_vec()).unpack_over(session, 0, &path)?;
-        let baseline = Arc::new(Baseline::scan(&path, threads::available())?);
+        let baseline = Arc::new(root.scan()?);
         Ok(root.based_on(layers, baseline))
     }
 
@@ -73,6 +73,10 @@ impl StageTree {
 
     pub(super) fn path(&self) -> PathBuf {
         self.scratch.path().join(ROOT)
+    }
+
+    fn scan(&self) -> Result<Baseline> {
+        Baseline::scan(&self.path(), threads::available())
     }
 
     /// Unpacks those of the stage's layers that are not in it yet.
@@ -95,7 +99,7 @@ impl StageTree {
         match self.scanned.take() {
             Some(baseline) => Ok(Snapshot::of_tree(baseline)),
             None => {
-                let baseline = Baseline::scan(&self.path(), threads::available())?;
+                let baseline = self.scan()?;
                 baseline.forget_missing_owners(&self.path())?;
                 Ok(Snapshot::of_tree(Arc::new(baseline)))
             }
@@ -125,7 +129,7 @@ impl StageTree {
         let Some((top, name)) = pool_name(session, &base.layers)? else { return Ok(()) };
         let mut now = match self.scanned.take() {
             Some(scanned) => scanned,
-            None => Arc::new(Baseline::scan(&path, threads::available())?),
+            None => Arc::new(self.scan()?),
         };
         let mut unpacked = base.restore_point.baseline();
         if failed || now.size() > unpacked.size().saturating_add(MOST_LEFT) {
@@ -153,7 +157,7 @@ impl StageTree {
     fn restored(self, session: &Session<'_>, layers: &[Layer], state: &[u8]) -> Result<Option<Self>> {
         let Ok((fingerprint, unpacked)) = postcard::from_bytes::<(String, Baseline)>(state) else { return Ok(None) };
         let path = self.path();
-        let now = Arc::new(Baseline::scan(&path, threads::available())?);
+        let now = Arc::new(self.scan()?);
         if now.fingerprint_with_owners(&path)? != fingerprint || !unpacked.is_sound() {
             return Ok(None);
         }
@@ -172,7 +176,7 @@ impl StageTree {
         if !todo.is_empty() {
             let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
             restore_point.restore(&path, &todo, lost)?;
-            after = Arc::new(Baseline::scan(&path, threads::available())?);
+            after = Arc::new(self.scan()?);
         }
         Ok(restore_point.is_restored(&path, &todo, &after)?.then_some(after))
     }

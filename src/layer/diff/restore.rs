@@ -35,9 +35,7 @@ impl Baseline {
     pub fn fingerprint(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(FINGERPRINT.as_bytes());
-        for (path, stamp) in
-            std::iter::once((&LayerPath::root(), &self.root)).chain(self.stamps.iter().map(|(path, stamp)| (path, stamp)))
-        {
+        for (path, stamp) in std::iter::once((&LayerPath::root(), &self.root)).chain(self.stamps.iter()) {
             hasher.update_field(path.as_bytes());
             for number in stamp.numbers() {
                 hasher.update(&number.to_le_bytes());

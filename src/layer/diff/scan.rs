@@ -59,9 +59,8 @@ pub struct TreeChanges {
 
 impl Baseline {
     /// Stamps everything in `tree`. Returns once the clock of the file system has moved on, a few
-    /// milliseconds at most. With one of `threads`, none is started: a process that
-    /// is to make namespaces must have one alone (unshare(2)), and one that was joined may still be
-    /// ending.
+    /// milliseconds at most. With one of `threads`, none is started: a process that is to make
+    /// namespaces must have one alone (unshare(2)), and one that was joined may still be ending.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.

@@ -53,10 +53,16 @@ pub(super) fn run(
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
-    let answered = setup.table.has_capabilities() || !Credentials::of(command.user()).can(CAP_DAC_OVERRIDE);
+    let has_capabilities = setup.table.has_capabilities();
+    let answered = has_capabilities || !Credentials::of(command.user()).can(CAP_DAC_OVERRIDE);
     let Started { main, listener, keep_alive, errors } = start(command, answered)?;
-    let mut running =
-        Running { supervisor: supervisor(setup, main, listener)?, reports, errors, told: false, wakes_up_here: false };
+    let mut running = Running {
+        supervisor: supervisor(setup, main, listener, has_capabilities)?,
+        reports,
+        errors,
+        told: false,
+        wakes_up_here: false,
+    };
     let entered = running.enter(command, answered);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
@@ -145,12 +151,11 @@ fn let_it_send(main: i32) {
     }
 }
 
-fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
+fn supervisor(setup: Setup, main: i32, listener: OwnedFd, has_capabilities: bool) -> Result<Supervisor, SetupError> {
     let Setup { view, table, linked, loader } = setup;
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
     let (gone, gone_in_order) = Default::default();
-    let has_capabilities = table.has_capabilities();
     Ok(Supervisor {
         listener,
         view,
